@@ -1,0 +1,38 @@
+"""Critics: the functions over which a dual takes its supremum."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wgf import checks
+from wgf.networks import MLP, Activation, Silu
+
+
+class Critic(nn.Module):
+    """u(x) = N((x − m)/s), (n, d) -> (n,): a multilayer perceptron of standardised inputs, zero at the start.
+
+    m and s, mean and standard deviation per coordinate, are fixed when the critic first meets particles and are saved
+    with its weights. Its raw output u is mapped into a dual's domain by the dual (`Dual.head`).
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, dim: int, width: int = 64, depth: int = 2, activation: Activation = Silu()) -> None:
+        super().__init__()
+        self.dim = checks.at_least("dim", dim, 1)
+        self.network = MLP(dim, 1, width, depth, activation, zero_last=True)
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw initial weights from `generator`."""
+        self.network.reset(generator)
+
+    def standardise(self, x: Float[Tensor, "n d"]) -> None:
+        """Fix m and s to those of the rows."""
+        self.mean.copy_(x.mean(0))
+        self.scale.copy_(x.std(0).clamp_min(1e-6))
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        return self.network((x - self.mean) / self.scale)[:, 0]

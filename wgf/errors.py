@@ -1,0 +1,23 @@
+"""What can go wrong, by name: every error a user meets is one of these and says what would be right."""
+
+
+class InputError(ValueError):
+    """An argument has the wrong shape, type, sign or name; the message says which, and what was expected."""
+
+
+class Incompatible(InputError):
+    """A functional, a stepper, a map or a law do not fit together."""
+
+
+class Unknown(RuntimeError):
+    """A quantity is asked for that this object does not have, such as the density of an empirical law."""
+
+
+class NotInvertible(RuntimeError):
+    """A map was inverted where its inverse could not be found to tolerance; the message says how far off it was."""
+
+
+class Diverged(RuntimeError):
+    """Training met non-finite losses more often than its recipe allows; `path` holds the steps already finished."""
+
+    path: object = None

@@ -1,0 +1,120 @@
+"""The one loop, and the path it leaves."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from torch import Tensor
+
+from wgf import checks
+from wgf.errors import Diverged, Incompatible, InputError
+from wgf.functionals.base import Functional, Term, functional
+from wgf.law import Law, Pushforward
+from wgf.maps.compose import Compose, Inverse
+from wgf.observers import Observer
+from wgf.steppers.base import Info, State, Stepper, observe
+from wgf.training import Progress
+
+
+@dataclass
+class Path:
+    """A flow as far as it has come: K steps leave K + 1 laws, times and energies, and K infos."""
+
+    laws: list[Law]
+    times: list[float]
+    energies: list[dict[str, float]]
+    state: State
+    infos: list[Info] = field(default_factory=list)
+
+    @property
+    def final(self) -> Law:
+        """The last law."""
+        return self.laws[-1]
+
+    @property
+    def energy(self) -> list[float]:
+        """F along the path, NaN where a term is not known. Without a base density, up to one constant."""
+        return [math.fsum(energy.values()) if energy else math.nan for energy in self.energies]
+
+    def inverse(self, reference: Law) -> Law:
+        """`reference` pulled back through every step: data from noise, where the flow took data to noise.
+
+        Raises: Incompatible where a step is not a map (Langevin, say).
+        """
+        maps = [info.map for info in self.infos if info.map is not None]
+        if not maps or len(maps) < len(self.infos):
+            raise Incompatible("only a path whose every step is a map can be inverted; this one has steps that are not")
+        return Pushforward(reference, Inverse(Compose(maps)))
+
+    def __len__(self) -> int:
+        return len(self.infos)
+
+
+Stop: TypeAlias = Callable[[Path], bool]
+
+
+def evolve(
+    F: Functional | Term,
+    stepper: Stepper,
+    rho0: Law | Tensor,
+    taus: Iterable[float],
+    *,
+    seed: int = 0,
+    observers: Sequence[Observer] = (),
+    stop: Stop | None = None,
+    path: Path | None = None,
+) -> Path:
+    """Flow `rho0` down `F` by `stepper`, one step for each τ in `taus`; time is the sum of the steps taken.
+
+    Args: F, a functional; stepper; rho0, a law; taus, step sizes above zero; seed, the only source of randomness:
+    the same
+    seed, machine and thread count give the same bits; observers, told of every step and able to stop inside one;
+    stop, asked after each step; path, one to go on from (its state, not `rho0`, is then where the flow starts).
+    Raises: Incompatible before the first step if the stepper cannot run F; InputError for a bad τ; Diverged, with
+    the path
+    so far as its attribute `path`, if training fails.
+    """
+    total = functional(F)
+    sizes = [checks.positive("tau", tau) for tau in taus]
+    base = rho0 if isinstance(rho0, Law) else _as_law(rho0)
+    if path is None:
+        path = _begin(total, stepper, base, seed)
+    else:
+        stepper.check(total, path.state)
+    for observer in observers:
+        observer.begin(path, len(sizes))
+
+    def watch(progress: Progress) -> bool:
+        answers = [observer.inside(progress) for observer in observers]  # every observer is told
+        return any(answers)
+
+    try:
+        for tau in sizes:
+            state, info = stepper.step(total, path.state, tau, watch)
+            path.laws.append(stepper.law(path.final, base, state, info))
+            path.times.append(path.times[-1] + tau)
+            path.energies.append(dict(info.energy))
+            path.infos.append(info)
+            path.state = state
+            for observer in observers:
+                observer.after(path)
+            if stop is not None and stop(path):
+                break
+    except Diverged as error:
+        error.path = path
+        raise
+    finally:
+        for observer in observers:
+            observer.end(path)
+    return path
+
+
+def _begin(F: Functional, stepper: Stepper, law: Law, seed: int) -> Path:
+    state = stepper.init(F, law, seed)
+    stepper.check(F, state)
+    return Path([law], [0.0], [observe(F, state, stepper.rows)], state)
+
+
+def _as_law(value: object) -> Law:
+    raise InputError(f"rho0 must be a law, got {type(value).__name__}; wrap samples as Empirical(x)")

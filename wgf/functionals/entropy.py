@@ -1,0 +1,100 @@
+"""Entropies ∫ρ log ρ and ∫ρ^m/(m−1): on densities, as noise, and as suprema over a critic (Fan et al. 2022, §3)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from wgf.errors import InputError
+from wgf.functionals.base import Dual, HasDual, HasNoise, OnAbsoluteDensity, OnDensity, Term
+from wgf.law import Box, Cloud, Gaussian
+from wgf.tree import Tree
+
+
+class Entropy(Term, OnDensity, HasNoise, HasDual):
+    """F(ρ) = ∫ρ log ρ, whose flow is the heat equation ∂_tρ = Δρ.
+
+    On densities, E[log_base − logdet]; where the base density is unknown, −E[logdet], F up to one constant of the path.
+    Dual (arXiv 2112.02424, eq. 14): with Γ the Gaussian fitted to the cloud,
+    F = sup_h E_ρ[log h + log Γ] − E_Γ[h] + 1, at h* = ρ/Γ; here log h = u.
+    """
+
+    temperature = 1.0
+
+    def density_energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
+        assert cloud.logdet is not None
+        return -cloud.logdet if cloud.log_base is None else cloud.log_base - cloud.logdet
+
+    def per_mass(self, density: Tensor) -> Tensor:
+        """f with F(ρ) = ∫f(ρ) dρ: log ρ."""
+        return density.log()
+
+    def per_mass_derivative(self, density: Tensor) -> Tensor:
+        """f′(ρ) = 1/ρ."""
+        return 1 / density
+
+    def reference(self, cloud: Cloud) -> Tree:
+        scale = float(cloud.x.var(0).mean())
+        fitted = Gaussian.fit(cloud.x, ridge=1e-6 * scale)
+        return {"mean": fitted.mean, "covariance": fitted.covariance}
+
+    def dual(self, reference: Tree) -> Dual:
+        gamma = Gaussian(reference["mean"], reference["covariance"])
+        return Dual(
+            gamma,
+            a=lambda u, x: u + gamma.log_prob(x),
+            b=lambda u, z: u.exp(),
+            head=torch.exp,
+            const=1.0,
+        )
+
+
+class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
+    """F(ρ) = 1/(m−1) ∫ρ^m, m > 0, m ≠ 1, whose flow is the porous medium equation ∂_tρ = Δρ^m (m > 1).
+
+    Dual (arXiv 2112.02424, §3.3): with Γ uniform on a box Ω that holds the support,
+    F = sup_h |Ω|^{−(m−1)} (m/(m−1) E_ρ[h^{m−1}] − E_Γ[h^m]), m > 1, at h* = |Ω| ρ; here h = softplus(u).
+
+    Args: m, the exponent; margin, by how much of its width the box extends past the cloud on every side: the support
+    must still lie in it after the step.
+    Raises: InputError for m ≤ 0 or m = 1 (that one is Entropy()).
+    """
+
+    def __init__(self, m: float, margin: float = 0.25) -> None:
+        if not m > 0 or m == 1:
+            raise InputError(f"PowerEntropy needs m > 0 and m ≠ 1 (m = 1 is Entropy()), got {m!r}")
+        if not margin > 0:
+            raise InputError(f"the margin of a PowerEntropy must be above 0, got {margin!r}")
+        self.m, self.margin = float(m), float(margin)
+
+    @property
+    def name(self) -> str:
+        return f"PowerEntropy({self.m:g})"
+
+    def density_energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
+        return self.per_mass(cloud.log_density.exp())
+
+    def per_mass(self, density: Tensor) -> Tensor:
+        """f with F(ρ) = ∫f(ρ) dρ: ρ^{m−1}/(m−1)."""
+        return density.pow(self.m - 1) / (self.m - 1)
+
+    def per_mass_derivative(self, density: Tensor) -> Tensor:
+        """f′(ρ) = ρ^{m−2}."""
+        return density.pow(self.m - 2)
+
+    def reference(self, cloud: Cloud) -> Tree:
+        low, high = cloud.x.amin(0), cloud.x.amax(0)
+        room = self.margin * (high - low)
+        return {"low": low - room, "high": high + room}
+
+    def dual(self, reference: Tree) -> Dual:
+        if self.m < 1:
+            raise InputError(f"the dual of {self.name} is known for m > 1 only")
+        gamma, m = Box(reference["low"], reference["high"]), self.m
+        scale = ((1 - m) * gamma.log_volume).exp()
+        return Dual(
+            gamma,
+            a=lambda u, x: scale * m / (m - 1) * softplus(u).pow(m - 1),
+            b=lambda u, z: scale * softplus(u).pow(m),
+            head=softplus,
+        )

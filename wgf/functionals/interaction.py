@@ -1,0 +1,28 @@
+"""Pairwise interaction ½∬W(x−y)ρ(x)ρ(y)."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from wgf.functionals.base import HasVariation, OnSamples, Term, Variation
+from wgf.kernels import Radial, kernel_sum, kernel_sum_gradient
+from wgf.law import Cloud
+
+
+class Interaction(Term, OnSamples, HasVariation):
+    """F(ρ) = ½ ∬ W(x − y) ρ(dx) ρ(dy), with δF/δρ = W∗ρ; the half makes the flow ∂_tρ = ∇·(ρ ∇W∗ρ).
+
+    Evaluated at the empirical law of the cloud, all n² pairs, the diagonal W(0) included: the velocity of particle i
+    is exactly −n ∂F/∂x_i. On a minibatch of n rows the energy's expectation is thus (1−1/n) F + W(0)/2n.
+
+    Args: W, a radial kernel, e.g. 0.5 * Power(4) or -1.0 * Gaussian(0.3).
+    """
+
+    def __init__(self, W: Radial) -> None:
+        self.W = W
+
+    def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
+        return 0.5 * kernel_sum(self.W, cloud.x, cloud.x)
+
+    def first_variation(self, cloud: Cloud) -> Variation:
+        y = cloud.x.detach()
+        return Variation(lambda x: kernel_sum(self.W, x, y), lambda x: kernel_sum_gradient(self.W, x, y))

@@ -1,0 +1,152 @@
+"""The OT-Flow potential: ẋ = −∇Φ(x, t) with gradient and exact trace of the Hessian in closed form."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wgf import checks
+from wgf.maps.dynamic import Dynamic, at_time
+from wgf.maps.integrate import RK4, Scheme
+
+
+class OTFlow(Dynamic):
+    """v = −∇Φ, Φ(s) = wᵀN(s) + ½|As|² + bᵀs + c, s = (x, t), N a residual network with σ′ = tanh.
+
+    u_0 = σ(K_0 s + b_0), u_l = u_{l−1} + h σ(K_l u_{l−1} + b_l), N = u_L, h = 1/L, σ(x) = log(2 cosh x). Gradient and
+    trace are closed forms (no autograd inside): with D_l = tanh, E_l = 1 − D_l², z the adjoint of N,
+    tr ∇²Φ = Σ_l h_l ⟨E_l z_l, Σ_a (∂_a(K_l u_{l−1}))²⟩ + |A_x|².
+    Source: Onken, Wu Fung, Li, Ruthotto, *OT-Flow*, AAAI 2021, arXiv 2006.00104, eqs. (12)–(15).
+
+    Starts as the identity (w = b = 0, A of order 10⁻⁴, since A = 0 would be a stationary point).
+    Args: width, m ≥ 1; depth, the number of layers of N, at least 2; rank, rows of A (min(10, d+1) by default).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        width: int = 32,
+        depth: int = 2,
+        rank: int | None = None,
+        horizon: float = 1.0,
+        steps: int = 4,
+        scheme: Scheme = RK4(),
+    ) -> None:
+        super().__init__(dim, horizon, steps, scheme)
+        checks.at_least("the width of an OTFlow", width, 1)
+        checks.at_least("the depth of an OTFlow", depth, 2)
+        rows = min(10, dim + 1) if rank is None else checks.at_least("rank", rank, 1)
+        self.opening = nn.Parameter(torch.empty(width, dim + 1))
+        self.opening_bias = nn.Parameter(torch.empty(width))
+        self.inner = nn.ParameterList(torch.empty(width, width) for _ in range(depth - 1))
+        self.inner_bias = nn.ParameterList(torch.empty(width) for _ in range(depth - 1))
+        self.weight = nn.Parameter(torch.empty(width))
+        self.quadratic = nn.Parameter(torch.empty(rows, dim + 1))
+        self.linear = nn.Parameter(torch.empty(dim + 1))
+        self.constant = nn.Parameter(torch.empty(1))
+        self.reset(torch.Generator().manual_seed(0))
+
+    def reset(self, generator: torch.Generator) -> None:
+        def draw(parameter: Tensor, scale: float) -> None:
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator, device=generator.device))
+
+        with torch.no_grad():
+            draw(self.opening, 1 / math.sqrt(self.dim + 1))
+            draw(self.opening_bias, 0.1)
+            for inner, bias in zip(self.inner, self.inner_bias, strict=True):
+                draw(inner, 1 / math.sqrt(len(inner)))
+                draw(bias, 0.1)
+            draw(self.quadratic, 1e-4)
+            for zero in (self.weight, self.linear, self.constant):
+                zero.zero_()
+
+    def potential(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Φ(x_i, t)."""
+        s = at_time(t, x)
+        u = _log_two_cosh(s @ self.opening.T + self.opening_bias)
+        for inner, bias in zip(self.inner, self.inner_bias, strict=True):
+            u = u + self._h * _log_two_cosh(u @ inner.T + bias)
+        return u @ self.weight + 0.5 * (s @ self.quadratic.T).square().sum(-1) + s @ self.linear + self.constant
+
+    def gradient(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d+1"]:
+        """(∇_xΦ, ∂_tΦ) at (x_i, t): the last column is what a Hamilton–Jacobi residual needs."""
+        s = at_time(t, x)
+        slopes = self._slopes(s)
+        return self._gradient(s, slopes, self._adjoints(slopes))
+
+    def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return -self.gradient(t, x)[:, : self.dim]
+
+    def velocity_divergence(
+        self, t: float, x: Float[Tensor, "n d"]
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
+        s = at_time(t, x)
+        slopes = self._slopes(s)
+        adjoints = self._adjoints(slopes)
+        return -self._gradient(s, slopes, adjoints)[:, : self.dim], -self._trace(slopes, adjoints)
+
+    def velocity_tangents(
+        self, t: float, x: Float[Tensor, "n d"], dx: Float[Tensor, "k n d"]
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "k n d"]]:
+        s = at_time(t, x)
+        slopes = self._slopes(s)
+        adjoints = self._adjoints(slopes)
+        return -self._gradient(s, slopes, adjoints)[:, : self.dim], -self._hessian_times(slopes, adjoints, dx)
+
+    @property
+    def _h(self) -> float:
+        return 1 / len(self.inner)
+
+    def _slopes(self, s: Tensor) -> list[Tensor]:
+        """tanh of every pre-activation, the opening layer first."""
+        before = s @ self.opening.T + self.opening_bias
+        slopes, u = [torch.tanh(before)], None
+        for inner, bias in zip(self.inner, self.inner_bias, strict=True):
+            u = _log_two_cosh(before) if u is None else u + self._h * _log_two_cosh(before)
+            before = u @ inner.T + bias
+            slopes.append(torch.tanh(before))
+        return slopes
+
+    def _adjoints(self, slopes: list[Tensor]) -> list[Tensor]:
+        """z_l = ∂(wᵀN)/∂u_l, z_0 first; the last is w for every row."""
+        adjoints = [self.weight.expand_as(slopes[0])]
+        for inner, slope in zip(reversed(self.inner), reversed(slopes[1:]), strict=True):
+            adjoints.insert(0, adjoints[0] + self._h * ((slope * adjoints[0]) @ inner))
+        return adjoints
+
+    def _gradient(self, s: Tensor, slopes: list[Tensor], adjoints: list[Tensor]) -> Tensor:
+        return (slopes[0] * adjoints[0]) @ self.opening + (s @ self.quadratic.T) @ self.quadratic + self.linear
+
+    def _trace(self, slopes: list[Tensor], adjoints: list[Tensor]) -> Tensor:
+        opening = self.opening[:, : self.dim]
+        total = ((1 - slopes[0].square()) * adjoints[0]) @ opening.square().sum(1) + self.quadratic[
+            :, : self.dim
+        ].square().sum()
+        du = slopes[0] * opening.T[:, None, :]
+        for l, (inner, slope) in enumerate(zip(self.inner, slopes[1:], strict=True), start=1):
+            dh = du @ inner.T
+            curvature = (1 - slope.square()) * adjoints[l]
+            total = total + self._h * (curvature * dh.square().sum(0)).sum(-1)
+            if l < len(self.inner):
+                du = du + self._h * slope * dh
+        return total
+
+    def _hessian_times(self, slopes: list[Tensor], adjoints: list[Tensor], dx: Tensor) -> Tensor:
+        opening, quadratic = self.opening[:, : self.dim], self.quadratic[:, : self.dim]
+        dh = [dx @ opening.T]
+        du = slopes[0] * dh[0]
+        for inner, slope in zip(self.inner, slopes[1:], strict=True):
+            dh.append(du @ inner.T)
+            du = du + self._h * slope * dh[-1]
+        dz = torch.zeros_like(du)
+        for l in range(len(self.inner), 0, -1):
+            dz = dz + self._h * (((1 - slopes[l].square()) * adjoints[l] * dh[l] + slopes[l] * dz) @ self.inner[l - 1])
+        outer = (1 - slopes[0].square()) * adjoints[0] * dh[0] + slopes[0] * dz
+        return outer @ opening + (dx @ quadratic.T) @ quadratic
+
+
+def _log_two_cosh(x: Tensor) -> Tensor:
+    """log(2 cosh x) = |x| + log(1 + e^{−2|x|}), the antiderivative of tanh."""
+    size = x.abs()
+    return size + torch.log1p(torch.exp(-2 * size))

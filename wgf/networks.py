@@ -1,0 +1,128 @@
+"""Multilayer perceptrons with tangents: the networks inside maps, velocities and critics."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wgf import checks
+
+
+class Activation(ABC):
+    """A pointwise function σ together with its derivative, which tangents need."""
+
+    @abstractmethod
+    def value(self, h: Tensor) -> Tensor:
+        """σ(h)."""
+
+    @abstractmethod
+    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """σ(h) and σ′(h), sharing what they can."""
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """σ = tanh, σ′ = 1 − tanh²."""
+
+    def value(self, h: Tensor) -> Tensor:
+        return torch.tanh(h)
+
+    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        value = torch.tanh(h)
+        return value, 1 - value.square()
+
+
+@dataclass(frozen=True)
+class Silu(Activation):
+    """σ(h) = h s(h) with s the logistic function, σ′ = s (1 + h (1 − s))."""
+
+    def value(self, h: Tensor) -> Tensor:
+        return torch.nn.functional.silu(h)
+
+    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        s = torch.sigmoid(h)
+        return h * s, s * (1 + h * (1 - s))
+
+
+class MLP(nn.Module):
+    """x ↦ W_L σ(… σ(W_1 x + b_1) …) + b_L on (n, inputs) -> (n, outputs).
+
+    Args: depth, the number of hidden layers, at least 1; width, theirs; zero_last, start with the last layer at zero.
+    Weights start as N(0, 1/fan_in) from `reset`'s generator, never from torch's global one; biases at zero.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        width: int = 64,
+        depth: int = 1,
+        activation: Activation = Tanh(),
+        zero_last: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (("inputs", inputs), ("outputs", outputs), ("width", width), ("depth", depth)):
+            checks.at_least(f"the {name} of a network", value, 1)
+        sizes = [inputs, *[width] * depth, outputs]
+        self.layers = nn.ModuleList(nn.utils.skip_init(nn.Linear, *pair) for pair in pairwise(sizes))
+        self.activation, self.zero_last = activation, zero_last
+        self.reset(torch.Generator().manual_seed(0))
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw new initial weights from `generator`."""
+        with torch.no_grad():
+            for layer in self._linear:
+                drawn = torch.randn(layer.weight.shape, generator=generator, device=generator.device)
+                layer.weight.copy_(drawn / math.sqrt(layer.weight.shape[1]))
+                layer.bias.zero_()
+            if self.zero_last:
+                self._linear[-1].weight.zero_()
+
+    def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
+        for layer in self._linear[:-1]:
+            x = self.activation.value(layer(x))
+        return self._linear[-1](x)
+
+    def tangents(
+        self, x: Float[Tensor, "n inputs"], dx: Float[Tensor, "k n inputs"] | None = None
+    ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "k n outputs"]]:
+        """The value and the directional derivatives along k tangents at once: one (k·n, width) product a layer.
+
+        Without `dx`, along the first `outputs` unit vectors, whose first product is free.
+        """
+        x, dx = self._hidden(x, dx)
+        last = self._linear[-1]
+        return last(x), dx @ last.weight.T
+
+    def divergence(
+        self, x: Float[Tensor, "n inputs"], dx: Float[Tensor, "k n inputs"] | None = None
+    ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, " n"]]:
+        """The value and Σ_a ∂f_a/∂x_a over the first `outputs` inputs; with tangents `dx`, Σ_k ⟨dx_k, ∇f dx_k⟩ instead.
+
+        The trace contracts with the last weights before it multiplies: a layer cheaper than a Jacobian.
+        """
+        y, tangents = self._hidden(x, dx)
+        last = self._linear[-1]
+        if dx is None:
+            return last(y), torch.einsum("knw,kw->n", tangents, last.weight)
+        along = dx[..., : last.weight.shape[0]]
+        return last(y), ((tangents @ last.weight.T) * along).sum((0, 2))
+
+    def _hidden(self, x: Tensor, dx: Tensor | None) -> tuple[Tensor, Tensor]:
+        first = self._linear[0]
+        x, slope = self.activation.pair(first(x))
+        outputs = len(self._linear[-1].weight)
+        dx = slope * (first.weight.T[:outputs, None, :] if dx is None else dx @ first.weight.T)
+        for layer in self._linear[1:-1]:
+            x, slope = self.activation.pair(layer(x))
+            dx = slope * (dx @ layer.weight.T)
+        return x, dx
+
+    @property
+    def _linear(self) -> list[nn.Linear]:
+        return cast("list[nn.Linear]", list(self.layers))

@@ -1,0 +1,30 @@
+"""Steppers: how a state moves down a functional."""
+
+from wgf.steppers.base import Certificate, Info, State, Stepper, Variational
+from wgf.steppers.jko import JKO, Fresh, WarmStart, Weights
+from wgf.steppers.langevin import AdjustedLangevin, Langevin
+from wgf.steppers.midpoint import Midpoint
+from wgf.steppers.particles import Particles
+from wgf.steppers.saddle import Anchor, Base, Previous, SaddleJKO
+from wgf.steppers.splitting import Splitting
+
+__all__ = [
+    "JKO",
+    "AdjustedLangevin",
+    "Anchor",
+    "Base",
+    "Certificate",
+    "Fresh",
+    "Info",
+    "Langevin",
+    "Midpoint",
+    "Particles",
+    "Previous",
+    "SaddleJKO",
+    "Splitting",
+    "State",
+    "Stepper",
+    "Variational",
+    "WarmStart",
+    "Weights",
+]

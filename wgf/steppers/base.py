@@ -1,0 +1,204 @@
+"""What a stepper is, and the small records it hands on: the state that is saved, the info that is observed."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wgf import checks, keys
+from wgf.errors import Incompatible
+from wgf.functionals.base import Functional, OnAbsoluteDensity, OnDensity, OnSamples, Variation
+from wgf.law import Cloud, Law, Pushforward, advance
+from wgf.maps.base import Map
+from wgf.training import Curve, Progress, Watch
+from wgf.tree import Tree
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a flow needs to go on.
+
+    x (N, d), the pool of particles; key, the run's seed, and step, how many were taken; base (N, d), where the rows
+    came
+    from, if an anchor needs it; logdet and log_base (k,), densities of the first k rows, those that are scored; memory,
+    the stepper's own tree of tensors and JSON scalars.
+    """
+
+    x: Float[Tensor, "N d"]
+    key: int
+    step: int = 0
+    base: Float[Tensor, "N d"] | None = None
+    logdet: Float[Tensor, " k"] | None = None
+    log_base: Float[Tensor, " k"] | None = None
+    memory: Tree = None
+
+    def scored(self, rows: int) -> Cloud:
+        """The first `rows` particles with their densities, where those are carried."""
+        x = self.x[:rows]
+        if self.logdet is None or len(self.logdet) < len(x):
+            return Cloud(x)
+        return Cloud(x, self.logdet[:rows], None if self.log_base is None else self.log_base[:rows])
+
+    def tree(self) -> Tree:
+        """This state as a tree that `save_tree` writes."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_tree(cls, tree: Tree) -> "State":
+        """The state that `tree()` described."""
+        return cls(**tree)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """F(ρ⁺) + E[cost]/τ − F(ρ) ≤ 0, the inequality of a JKO step, paired over rows the map was not trained on.
+
+    An upper bound of F(ρ⁺) + W₂²/2τ − F(ρ), since E[cost] ≥ ½W₂².
+    """
+
+    value: float
+    standard_error: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the inequality holds within two standard errors."""
+        return self.value <= 2 * self.standard_error
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a step reports.
+
+    energy, by term, weights included, on the scored rows; moved, the root mean square displacement √E|x⁺ − x|²;
+    dual, the
+    critic's values of the terms taken through one; measures, what else the stepper counts (acceptance, folded, …);
+    map and variation are live objects, for laws and figures, and are not saved.
+    """
+
+    energy: Mapping[str, float] = field(default_factory=dict)
+    moved: float = math.nan
+    certificate: Certificate | None = None
+    dual: Mapping[str, float] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
+    curve: Curve = field(default_factory=list)
+    seconds: float = math.nan
+    map: Map | None = None
+    variation: Variation | None = None
+
+    @property
+    def total(self) -> float:
+        """F(ρ⁺), NaN where a term is not known."""
+        return math.fsum(self.energy.values()) if self.energy else math.nan
+
+
+class Stepper(ABC):
+    """A scheme that moves a state down a functional by a step of size τ.
+
+    `accepts` lists the kinds of term it can use, in order of preference; `instead` names one to try where it cannot.
+    """
+
+    accepts: ClassVar[tuple[type, ...]]
+    instead: ClassVar[str] = ""
+    keeps_density: ClassVar[bool]
+
+    @abstractmethod
+    def init(self, F: Functional, law: Law, seed: int) -> State:
+        """The first state: particles drawn from `law` with `seed`."""
+
+    @abstractmethod
+    def check(self, F: Functional, state: State) -> None:
+        """Raise Incompatible, in one sentence, if this stepper cannot run `F` from `state`."""
+
+    @abstractmethod
+    def step(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[State, Info]:
+        """The state after a step of size τ, and what was seen."""
+
+    @abstractmethod
+    def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
+        """The law after a step: a push-forward where the step is a map, else the empirical law of the particles."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many particles, the first ones, are scored after each step."""
+
+
+class Variational(Stepper):
+    """A stepper whose step is a map, found by `solve` and carried out by `advance`."""
+
+    @abstractmethod
+    def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
+        """The map of a step of size τ, what to remember, and what was seen."""
+
+    @abstractmethod
+    def advance(self, state: State, map: Map, memory: Tree) -> State:
+        """The state moved by `map`."""
+
+    def step(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[State, Info]:
+        map, memory, info = self.solve(F, state, tau, watch)
+        after = self.advance(state, map, memory)
+        energy = {**{name: info.dual[name] for name in info.dual}, **observe(F, after, self.rows)}
+        return after, replace(info, energy=energy, moved=displacement(state.x, after.x), map=map)
+
+
+def never(progress: Progress) -> bool:
+    """The watch that never stops."""
+    return False
+
+
+def draw(law: Law, n: int, seed: int, scored: int) -> State:
+    """n particles of `law`, the first `scored` of them with densities, as the state of step 0."""
+    checks.at_least("particles", n, 1)
+    x = law.sample(n, keys.generator(seed, 0, device=law.like.device))
+    if not scored:
+        return State(x, seed)
+    log_base = law.log_prob(x[:scored]) if law.has_density else None
+    return State(x, seed, logdet=x.new_zeros(min(scored, n)), log_base=log_base)
+
+
+def carried(state: State, map: Map, memory: Tree) -> State:
+    """The pool moved by `map`: log-determinants on the scored rows, none on the others."""
+    k = 0 if state.logdet is None else len(state.logdet)
+    parts = []
+    if k:
+        parts.append(advance(Cloud(state.x[:k], state.logdet, state.log_base), map))
+    if k < len(state.x):
+        parts.append(advance(Cloud(state.x[k:]), map))
+    logdet = parts[0].logdet if k else None
+    return replace(state, x=torch.cat([part.x for part in parts]), step=state.step + 1, logdet=logdet, memory=memory)
+
+
+def pushed(previous: Law, info: Info) -> Law:
+    """The law of a step that is a map."""
+    if info.map is None:
+        raise Incompatible("this step reported no map, so its law is only known by its particles")
+    return Pushforward(previous, info.map, info.measures.get("folded", 0.0))
+
+
+@torch.no_grad()
+def observe(F: Functional, state: State, rows: int) -> dict[str, float]:
+    """The energy of each term on the scored rows, weights included, where particles or densities give it."""
+    cloud = state.scored(rows)
+    seen: dict[str, float] = {}
+    for weight, term in F.terms:
+        if isinstance(term, OnSamples):
+            value = term.energy(cloud)
+        elif isinstance(term, OnAbsoluteDensity) and cloud.log_base is None:
+            continue
+        elif isinstance(term, OnDensity) and cloud.logdet is not None:
+            value = term.density_energy(cloud)
+        else:
+            continue
+        name = term.name if term.name not in seen else f"{term.name} {sum(k.startswith(term.name) for k in seen) + 1}"
+        seen[name] = weight * float(value.mean())
+    return seen
+
+
+def displacement(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> float:
+    """√E|y − x|²."""
+    return float((y - x).square().sum(-1).mean().sqrt())

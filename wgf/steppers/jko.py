@@ -1,0 +1,198 @@
+"""The JKO step by log-determinant: one map a step, trained against the exact change of density."""
+
+import copy
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from wgf import checks, keys
+from wgf.errors import Incompatible, InputError
+from wgf.functionals.base import Functional, Kind, OnAbsoluteDensity, OnDensity, OnSamples, Term, route
+from wgf.law import Cloud, Law
+from wgf.maps.base import Map, Transport
+from wgf.steppers.base import Certificate, Info, State, Variational, carried, draw, pushed
+from wgf.training import Adam, Recipe, Watch
+from wgf.tree import Tree
+
+Route = list[tuple[float, Term, type[Kind]]]
+
+
+class WarmStart(ABC):
+    """Where a step's map starts its training."""
+
+    @abstractmethod
+    def __call__(self, template: Map, state: State) -> Map:
+        """A map with the template's form, ready to train."""
+
+
+@dataclass(frozen=True)
+class Fresh(WarmStart):
+    """The identity, with weights drawn from the run's key and the step."""
+
+    def __call__(self, template: Map, state: State) -> Map:
+        map = copy.deepcopy(template).to(state.x)
+        map.reset(keys.generator(state.key, state.step, 1, device=state.x.device))
+        return map
+
+
+@dataclass(frozen=True)
+class Weights(WarmStart):
+    """The previous step's map; at the first step, `Fresh`."""
+
+    def __call__(self, template: Map, state: State) -> Map:
+        map = Fresh()(template, state)
+        if state.memory and "map" in state.memory:
+            map.load_state_dict(state.memory["map"])
+        return map
+
+
+@dataclass(frozen=True)
+class JKO(Variational):
+    """ρ⁺ = T_#ρ with T = argmin E[cost(T)]/τ + F(T_#ρ), cost ≥ ½|T(x) − x|², F through log det ∇T.
+
+    The Jordan–Kinderlehrer–Otto scheme: order 1 in τ, F decreases (within the certificate's standard error).
+    Args: map, a template whose form and width every step's map has; training, Adam() or LBFGS(); particles, the pool;
+    held, rows of the pool that no map is trained on (certificate and energies; half as many more choose the best
+    weights); 0 trains on the whole pool and reports no certificate; density_batch, on how many rows of each batch the
+    log-determinants are taken (all by default): their sampling noise is far below that of cost and potential, and they
+    cost d times more; warm, where each map starts.
+    """
+
+    map: Map
+    training: Recipe = Adam()
+    particles: int = 100_000
+    held: int = 4096
+    density_batch: int | None = None
+    warm: WarmStart = Weights()
+
+    accepts: ClassVar[tuple[type, ...]] = (OnSamples, OnDensity)
+    instead: ClassVar[str] = "SaddleJKO"
+    keeps_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        checks.at_least("particles", self.particles, 2)
+        checks.at_least("held", self.held, 0)
+        if self.density_batch is not None:
+            checks.at_least("density_batch", self.density_batch, 1)
+        if self.held and 2 * self.held > self.particles:
+            raise InputError(f"held must be at most half of the particles, got {self.held} of {self.particles}")
+
+    @property
+    def rows(self) -> int:
+        return self.held or self.particles
+
+    def init(self, F: Functional, law: Law, seed: int) -> State:
+        routed = route(F, self.accepts, "JKO", self.instead)
+        whole = any(isinstance(term, OnAbsoluteDensity) for _, term, _ in routed)
+        return draw(law, self.particles, seed, self.particles if whole else self.rows)
+
+    def check(self, F: Functional, state: State) -> None:
+        for _, term, _ in route(F, self.accepts, "JKO", self.instead):
+            if isinstance(term, OnAbsoluteDensity) and state.log_base is None:
+                raise Incompatible(
+                    f"JKO cannot run {term.name} from a law without a density; start from one with log_prob"
+                )
+        check_map(self.map, state)
+
+    def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
+        began = time.perf_counter()
+        map, routed = self.warm(self.map, state), route(F, self.accepts, "JKO", self.instead)
+        objective = _Objective(self, map, routed, state, tau)
+        map.train()
+        curve = self.training.minimise(objective, map, keys.fold(state.key, state.step, 2), watch)
+        map.eval().requires_grad_(False)
+        certificate, folded = self._certify(map, routed, state, tau)
+        info = Info(
+            certificate=certificate, curve=curve, seconds=time.perf_counter() - began, measures={"folded": folded}
+        )
+        return map, {"map": dict(map.state_dict())}, info
+
+    def advance(self, state: State, map: Map, memory: Tree) -> State:
+        return carried(state, map, memory)
+
+    def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
+        return pushed(previous, info)
+
+    @torch.no_grad()
+    def _certify(self, map: Map, routed: Route, state: State, tau: float) -> tuple[Certificate | None, float]:
+        before = state.scored(self.rows)
+        moved = map.transport(before.x, logdet=True)
+        folded = 0.0 if moved.folded is None else float(moved.folded.double().mean())
+        if not self.held:
+            return None, folded
+        after = _follow(before, moved)
+        change = moved.cost / tau
+        for weight, term, kind in routed:
+            change = change + weight * (energy(term, kind, after) - energy(term, kind, before))
+        return Certificate(float(change.mean()), float(change.std()) / len(change) ** 0.5), folded
+
+
+class _Objective:
+    """E[cost]/τ + F(T_#ρ) on rows of the training part of the pool."""
+
+    def __init__(self, stepper: JKO, map: Map, routed: Route, state: State, tau: float) -> None:
+        self.map, self.routed, self.state, self.tau = map, routed, state, tau
+        self.density_batch = stepper.density_batch
+        self.chosen = slice(stepper.held, stepper.held + stepper.held // 2)
+        self.first = self.chosen.stop
+        self.rows = len(state.x) - self.first
+
+    def loss(self, rows: Tensor, key: int) -> Tensor:
+        self.map.redraw(key)
+        return self.value(self._cloud(rows + self.first))
+
+    @torch.no_grad()
+    def score(self) -> float:
+        if self.chosen.start == self.chosen.stop:
+            return float("inf")
+        self.map.eval()
+        value = self.value(
+            self._cloud(torch.arange(self.chosen.start, self.chosen.stop, device=self.state.x.device)), whole=True
+        )
+        self.map.train()
+        return float(value)
+
+    def value(self, cloud: Cloud, whole: bool = False) -> Tensor:
+        few = len(cloud.x) if whole or self.density_batch is None else min(self.density_batch, len(cloud.x))
+        shared = few == len(cloud.x)
+        moved = self.map.transport(cloud.x, logdet=shared)
+        dense = (
+            _follow(cloud, moved) if shared else _follow(cloud[:few], self.map.transport(cloud.x[:few], logdet=True))
+        )
+        total = moved.cost.mean() / self.tau
+        for weight, term, kind in self.routed:
+            seen = Cloud(moved.y) if kind is OnSamples else dense
+            total = total + weight * energy(term, kind, seen).mean()
+        return total
+
+    def _cloud(self, rows: Tensor) -> Cloud:
+        state = self.state
+        x = state.x[rows]
+        if state.logdet is None or len(state.logdet) < len(state.x):
+            return Cloud(x, x.new_zeros(len(x)))  # an entropy's increment needs no more
+        return Cloud(x, state.logdet[rows], None if state.log_base is None else state.log_base[rows])
+
+
+def energy(term: Term, kind: type[Kind], cloud: Cloud) -> Tensor:
+    """Per-particle energies of a term that was routed by `kind`."""
+    if kind is OnSamples:
+        assert isinstance(term, OnSamples)
+        return term.energy(cloud)
+    assert isinstance(term, OnDensity)
+    return term.density_energy(cloud)
+
+
+def check_map(map: Map, state: State) -> None:
+    """Raise Incompatible where a map's dimension is not that of the particles."""
+    if map.dim != state.x.shape[1]:
+        raise Incompatible(f"the map acts on {map.dim} dimensions, but the initial law has {state.x.shape[1]}")
+
+
+def _follow(cloud: Cloud, moved: Transport) -> Cloud:
+    assert moved.logdet is not None
+    logdet = moved.logdet if cloud.logdet is None else cloud.logdet + moved.logdet
+    return replace(cloud, x=moved.y, logdet=logdet)

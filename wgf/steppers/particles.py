@@ -1,0 +1,70 @@
+"""Explicit particles: ẋ = −∇δF/δρ(x), by Euler or Heun."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from wgf import checks
+from wgf.functionals.base import Functional, HasVariation, first_variation, route
+from wgf.law import Cloud, Empirical, Law
+from wgf.maps.integrate import Euler, Scheme, integrate
+from wgf.steppers.base import Info, State, Stepper, displacement, draw, observe
+from wgf.training import Progress, Watch
+
+
+@dataclass(frozen=True)
+class Particles(Stepper):
+    """Every particle follows −∇δF/δρ of the cloud: the forward Euler scheme in Wasserstein space, or Heun's.
+
+    Order 1 (Euler) or 2 (Heun) in τ/substeps. For terms with a first variation that particles can evaluate: potentials,
+    interactions, mollified entropies.
+    Args: particles; scheme, Euler() or Heun(); substeps, equal parts of each τ.
+    """
+
+    particles: int = 10_000
+    scheme: Scheme = Euler()
+    substeps: int = 1
+
+    accepts: ClassVar[tuple[type, ...]] = (HasVariation,)
+    instead: ClassVar[str] = "Langevin or JKO, which can, or Blob(...), the entropy that particles see"
+    keeps_density: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        checks.at_least("particles", self.particles, 1)
+        checks.at_least("substeps", self.substeps, 1)
+
+    @property
+    def rows(self) -> int:
+        return self.particles
+
+    def init(self, F: Functional, law: Law, seed: int) -> State:
+        route(F, self.accepts, "Particles", self.instead)
+        return draw(law, self.particles, seed, 0)
+
+    def check(self, F: Functional, state: State) -> None:
+        route(F, self.accepts, "Particles", self.instead)
+
+    @torch.no_grad()
+    def step(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[State, Info]:
+        began = time.perf_counter()
+
+        def velocity(t: float, moving: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (-first_variation(F, Cloud(moving[0])).gradient(moving[0]),)
+
+        x = state.x
+        for k in range(self.substeps):
+            (x,) = integrate(self.scheme, velocity, (x,), 0.0, tau / self.substeps, 1)
+            if watch(Progress(k + 1, self.substeps, float("nan"), time.perf_counter() - began)):
+                break
+        after = replace(state, x=x, step=state.step + 1)
+        variation = first_variation(F, Cloud(x))
+        energy = observe(F, after, self.rows)
+        return after, Info(
+            energy=energy, moved=displacement(state.x, x), seconds=time.perf_counter() - began, variation=variation
+        )
+
+    def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
+        return Empirical(state.x)

@@ -1,0 +1,238 @@
+"""The JKO step by a critic: min over a map, max over the functions of each term's dual."""
+
+import copy
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from wgf import checks, keys
+from wgf.critics import Critic
+from wgf.errors import Incompatible, InputError
+from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
+from wgf.law import Cloud, Law
+from wgf.maps.base import Map, half_square
+from wgf.steppers.base import Info, State, Variational, carried, draw, pushed
+from wgf.steppers.jko import WarmStart, Weights, check_map
+from wgf.training import Alternate, Watch, saddle
+from wgf.tree import Tree
+
+
+class Anchor(ABC):
+    """Where a step's map starts, and so what the next one costs."""
+
+    @abstractmethod
+    def first(self, state: State) -> State:
+        """The first state, with the base rows where they are needed."""
+
+    @abstractmethod
+    def source(self, state: State) -> Tensor:
+        """The rows (N, d) that the map acts on."""
+
+    @abstractmethod
+    def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
+        """T(x) and its cost per row, from the rows `old` where the particles stood."""
+
+    @abstractmethod
+    def advance(self, state: State, map: Map, memory: Tree) -> State:
+        """The state after the step."""
+
+    @abstractmethod
+    def law(self, previous: Law, base: Law, info: Info) -> Law:
+        """The law after the step."""
+
+
+@dataclass(frozen=True)
+class Previous(Anchor):
+    """T acts on the stored pool: maps compose, and a step costs the same however many came before (Fan et al. 2022)."""
+
+    def first(self, state: State) -> State:
+        return state
+
+    def source(self, state: State) -> Tensor:
+        return state.x
+
+    def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
+        moved = map.transport(x)
+        return moved.y, moved.cost
+
+    def advance(self, state: State, map: Map, memory: Tree) -> State:
+        return carried(state, map, memory)
+
+    def law(self, previous: Law, base: Law, info: Info) -> Law:
+        return pushed(previous, info)
+
+
+@dataclass(frozen=True)
+class Base(Anchor):
+    """T acts on draws of ρ₀: one map for the whole flow, anchored to the stored images T_old(x₀) of the same rows.
+
+    Cost ½|T(x₀) − T_old(x₀)|², the noise of both paired (Choi et al. 2024, arXiv 2402.05443, draw it independently).
+    """
+
+    def first(self, state: State) -> State:
+        return replace(state, base=state.x)
+
+    def source(self, state: State) -> Tensor:
+        if state.base is None:
+            raise InputError("the anchor Base() needs a state with base rows; start the flow with it")
+        return state.base
+
+    def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
+        y = map.transport(x).y
+        return y, half_square(y - old)
+
+    def advance(self, state: State, map: Map, memory: Tree) -> State:
+        fresh = None if state.logdet is None else torch.zeros_like(state.logdet)
+        return carried(replace(state, x=self.source(state), logdet=fresh), map, memory)
+
+    def law(self, previous: Law, base: Law, info: Info) -> Law:
+        return pushed(base, info)
+
+
+@dataclass(frozen=True)
+class SaddleJKO(Variational):
+    """ρ⁺ = T_#ρ, min over T of E[cost]/τ + Σ w sup_u {E_ρ⁺ a(u) − E_Γ b(u) + const}: a JKO step that needs no
+    determinant.
+
+    Terms with energies on samples enter as they are; the others through their duals, one critic each. Particles and
+    critics are warm-started. Sources: Fan et al. 2022, Algorithm 1 (`Previous()`); Choi et al. 2024 (`Base()`).
+    Args: map and critic, templates; anchor; training, the schedule of the game; particles; held, rows of the pool kept
+    for the critic's value and the energies; warm, where each map starts.
+    """
+
+    map: Map
+    critic: Critic
+    anchor: Anchor = Previous()
+    training: Alternate = Alternate()
+    particles: int = 100_000
+    held: int = 4096
+    warm: WarmStart = Weights()
+
+    accepts: ClassVar[tuple[type, ...]] = (OnSamples, HasDual)
+    instead: ClassVar[str] = "JKO"
+    keeps_density: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        checks.at_least("particles", self.particles, 2)
+        checks.at_least("held", self.held, 1)
+        if 2 * self.held > self.particles:
+            raise InputError(f"held must be at most half of the particles, got {self.held} of {self.particles}")
+
+    @property
+    def rows(self) -> int:
+        return self.held
+
+    def init(self, F: Functional, law: Law, seed: int) -> State:
+        route(F, self.accepts, "SaddleJKO", self.instead)
+        return self.anchor.first(draw(law, self.particles, seed, self.held))
+
+    def check(self, F: Functional, state: State) -> None:
+        routed = route(F, self.accepts, "SaddleJKO", self.instead)
+        if all(kind is OnSamples for _, _, kind in routed):
+            raise Incompatible(
+                f"SaddleJKO needs a term with a dual, but {F} has none: no critic would have a part; use JKO"
+            )
+        check_map(self.map, state)
+        if self.critic.dim != state.x.shape[1]:
+            raise Incompatible(
+                f"the critic reads {self.critic.dim} dimensions, but the particles have {state.x.shape[1]}"
+            )
+        for _, term, kind in routed:
+            if kind is HasDual and isinstance(term, HasDual):
+                width = term.dual(term.reference(Cloud(state.x))).gamma.dim
+                if width != state.x.shape[1]:
+                    raise Incompatible(
+                        f"{term.name} compares with samples of width {width}, but the particles have {state.x.shape[1]}"
+                    )
+
+    def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
+        began = time.perf_counter()
+        game = _Game(self, F, state, tau)
+        map, critics = self.warm(self.map, state), self._critics(state, len(game.duals))
+        game.join(map.train(), critics.train())
+        curve = saddle(game, map, critics, self.training, keys.fold(state.key, state.step, 2), watch)
+        map.eval().requires_grad_(False)
+        critics.eval().requires_grad_(False)
+        memory = {"map": dict(map.state_dict()), "critics": dict(critics.state_dict()), "references": game.references}
+        return map, memory, Info(dual=game.values(), curve=curve, seconds=time.perf_counter() - began)
+
+    def advance(self, state: State, map: Map, memory: Tree) -> State:
+        return self.anchor.advance(state, map, memory)
+
+    def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
+        return self.anchor.law(previous, base, info)
+
+    def _critics(self, state: State, count: int) -> nn.ModuleList:
+        critics = nn.ModuleList(copy.deepcopy(self.critic).to(state.x) for _ in range(count))
+        for k, critic in enumerate(critics):
+            assert isinstance(critic, Critic)
+            critic.reset(keys.generator(state.key, state.step, 4, k, device=state.x.device))
+            critic.standardise(state.x)
+        if state.memory and "critics" in state.memory:
+            critics.load_state_dict(state.memory["critics"])
+        return critics
+
+
+class _Game:
+    """One step's value: E[cost]/τ + samples' energies + weighted duals."""
+
+    def __init__(self, stepper: SaddleJKO, F: Functional, state: State, tau: float) -> None:
+        self.anchor, self.held, self.tau = stepper.anchor, stepper.held, tau
+        self.state, self.source = state, stepper.anchor.source(state)
+        self.rows = len(state.x) - self.held
+        routed = route(F, stepper.accepts, "SaddleJKO", stepper.instead)
+        self.plain = [
+            (weight, term) for weight, term, kind in routed if kind is OnSamples and isinstance(term, OnSamples)
+        ]
+        terms = [(weight, term) for weight, term, kind in routed if kind is HasDual and isinstance(term, HasDual)]
+        self.references = [term.reference(Cloud(state.x)) for _, term in terms]
+        self.duals: list[tuple[float, str, Dual]] = [
+            (weight, term.name, term.dual(reference))
+            for (weight, term), reference in zip(terms, self.references, strict=True)
+        ]
+
+    def join(self, map: Map, critics: nn.ModuleList) -> None:
+        """The players, once they exist."""
+        self.map, self.critics = map, critics
+
+    def descent(self, rows: Tensor, key: int) -> Tensor:
+        self.map.redraw(key)
+        y, cost = self._moved(rows + self.held)
+        value = cost.mean() / self.tau
+        for weight, term in self.plain:
+            value = value + weight * term.energy(Cloud(y)).mean()
+        for (weight, _, dual), critic in zip(self.duals, self.critics, strict=True):
+            value = value + weight * dual.a(critic(y), y).mean()
+        return value
+
+    def ascent(self, rows: Tensor, key: int) -> Tensor:
+        with torch.no_grad():
+            y, _ = self._moved(rows + self.held)
+        loss = y.new_zeros(())
+        for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
+            z = self._draw(dual, len(y), keys.fold(key, k))
+            loss = loss - weight * (dual.a(critic(y), y).mean() - dual.b(critic(z), z).mean())
+            if dual.penalty is not None:
+                loss = loss + weight * dual.penalty(critic, y, z)
+        return loss
+
+    @torch.no_grad()
+    def values(self, draws: int = 65_536) -> dict[str, float]:
+        """Each dual's value, weight included, at the final map and critic: on held rows and fresh draws of Γ."""
+        y, _ = self._moved(torch.arange(self.held, device=self.state.x.device))
+        seen: dict[str, float] = {}
+        for k, ((weight, name, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
+            z = self._draw(dual, draws, keys.fold(self.state.key, self.state.step, 5, k))
+            name = name if name not in seen else f"{name} {k + 1}"
+            seen[name] = weight * float(dual.value(critic, y, z))
+        return seen
+
+    def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return self.anchor.cost(self.map, self.source[rows], self.state.x[rows])
+
+    def _draw(self, dual: Dual, n: int, key: int) -> Tensor:
+        return dual.gamma.sample(n, keys.generator(key, device=dual.gamma.like.device)).to(self.state.x)

@@ -1,0 +1,296 @@
+"""The only places that train: `minimise` for maps, `saddle` for a map against critics."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from wgf import checks, keys
+from wgf.errors import Diverged, InputError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training run inside a step stands: iteration of `of`, the loss there, seconds since the step began."""
+
+    iteration: int
+    of: int
+    loss: float
+    seconds: float
+
+
+Watch: TypeAlias = Callable[[Progress], bool]
+Curve: TypeAlias = list[tuple[int, float]]
+
+
+class Objective(Protocol):
+    """What `minimise` minimises: a loss on some of the training rows, and a score on rows that are not trained on."""
+
+    rows: int
+
+    def loss(self, rows: Tensor, key: int) -> Tensor:
+        """The loss on the training rows with these indices; `key` seeds whatever else is random in it."""
+
+    def score(self) -> float:
+        """The loss on the rows that choose the best weights."""
+
+
+class Recipe(ABC):
+    """How a map is trained."""
+
+    @abstractmethod
+    def minimise(self, objective: Objective, module: nn.Module, key: int, watch: Watch) -> Curve:
+        """Train `module` in place; return the scores seen on the way."""
+
+
+@dataclass(frozen=True)
+class Adam(Recipe):
+    """Minibatch Adam with cosine decay of the rate and exponential averaging of the weights; the best average is kept.
+
+    Args: iterations; batch, rows an iteration (all of them if there are fewer); rate, the first learning rate;
+    final, the
+    last one as a share of it; averaging, the weight of the past in the running average; checks, how often the
+    average is
+    scored and the best kept as a copy; retries, how many times a non-finite loss is answered by the best weights and
+    half
+    the rate before `Diverged`.
+    """
+
+    iterations: int = 400
+    batch: int = 4096
+    rate: float = 5e-3
+    final: float = 0.01
+    averaging: float = 0.95
+    betas: tuple[float, float] = (0.9, 0.99)
+    checks: int = 8
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "checks"):
+            checks.at_least(name, getattr(self, name), 1)
+        checks.positive("rate", self.rate)
+        if not 0 <= self.averaging < 1:
+            raise InputError(f"averaging must lie in [0, 1), got {self.averaging!r}")
+
+    def minimise(self, objective: Objective, module: nn.Module, key: int, watch: Watch) -> Curve:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        average, best = _copies(parameters), _copies(parameters)
+        best_score, curve, began = objective.score(), [], time.perf_counter()
+        curve.append((0, best_score))
+        rate, retries, iteration = self.rate, 0, 0
+        optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas)
+        every = max(1, self.iterations // self.checks)
+        while iteration < self.iterations:
+            scale = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
+            optimiser.param_groups[0]["lr"] = rate * scale
+            loss = objective.loss(
+                _slice(objective.rows, self.batch, key, iteration, parameters[0].device), keys.fold(key, iteration)
+            )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            _blend(average, parameters, min(self.averaging, (1 + iteration) / (10 + iteration)))
+            iteration += 1
+            if iteration % every and iteration < self.iterations:
+                continue
+            score = _scored_at(objective, parameters, average)
+            curve.append((iteration, score))
+            if not (math.isfinite(score) and math.isfinite(float(loss.detach()))):
+                retries += 1
+                if retries > self.retries:
+                    _assign(parameters, best)
+                    raise Diverged(
+                        f"the loss was not finite {retries} times, last at iteration {iteration} with rate {rate:.2g}"
+                    )
+                rate /= 2
+                _assign(parameters, best)
+                _assign(average, best)
+                optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas)
+                continue
+            if score < best_score:
+                best_score = score
+                _assign(best, average)
+            if watch(Progress(iteration, self.iterations, score, time.perf_counter() - began)):
+                break
+        _assign(parameters, best)
+        return curve
+
+
+@dataclass(frozen=True)
+class LBFGS(Recipe):
+    """Full-batch L-BFGS with strong Wolfe line search, for small maps: exact to rounding, no sampling noise of its own.
+
+    Args: iterations, at most; tolerance, on the largest entry of the gradient; history, pairs kept.
+    """
+
+    iterations: int = 200
+    tolerance: float = 1e-10
+    history: int = 20
+
+    def __post_init__(self) -> None:
+        checks.at_least("iterations", self.iterations, 1)
+        checks.positive("tolerance", self.tolerance)
+
+    def minimise(self, objective: Objective, module: nn.Module, key: int, watch: Watch) -> Curve:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        everything = torch.arange(objective.rows, device=parameters[0].device)
+        optimiser = torch.optim.LBFGS(
+            parameters,
+            max_iter=self.iterations,
+            max_eval=4 * self.iterations,
+            tolerance_grad=self.tolerance,
+            tolerance_change=0.0,
+            history_size=self.history,
+            line_search_fn="strong_wolfe",
+        )
+        curve: Curve = []
+
+        def closure() -> Tensor:
+            optimiser.zero_grad(set_to_none=True)
+            loss = objective.loss(everything, key)
+            loss.backward()
+            curve.append((len(curve), float(loss)))
+            return loss
+
+        start, began = _copies(parameters), time.perf_counter()
+        optimiser.step(closure)
+        final = float(objective.loss(everything, key))
+        if not math.isfinite(final):
+            _assign(parameters, start)
+            raise Diverged(f"L-BFGS reached a loss of {final} after {len(curve)} evaluations")
+        watch(Progress(self.iterations, self.iterations, final, time.perf_counter() - began))
+        return curve
+
+
+@dataclass(frozen=True)
+class Alternate:
+    """min over a map, max over critics: `inner` critic steps for each map step, both by Adam with decay and averaging.
+
+    Args: iterations, map steps; inner, critic steps for each; refit, critic steps at the end, against the final map;
+    batch; rate and critic_rate, first learning rates; final, last as a share of first; averaging; retries, as in
+    `Adam`.
+    """
+
+    iterations: int = 400
+    inner: int = 4
+    refit: int = 400
+    batch: int = 2048
+    rate: float = 2e-3
+    critic_rate: float = 2e-3
+    final: float = 0.05
+    averaging: float = 0.98
+    betas: tuple[float, float] = (0.5, 0.99)
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "inner", "batch"):
+            checks.at_least(name, getattr(self, name), 1)
+        checks.at_least("refit", self.refit, 0)
+        for name in ("rate", "critic_rate"):
+            checks.positive(name, getattr(self, name))
+
+
+class Game(Protocol):
+    """What `saddle` plays: one value, which the map lowers and the critics raise."""
+
+    rows: int
+
+    def descent(self, rows: Tensor, key: int) -> Tensor:
+        """The part of the value that the map sees, on these rows."""
+
+    def ascent(self, rows: Tensor, key: int) -> Tensor:
+        """Minus the part that the critics see, plus their penalties."""
+
+
+def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, key: int, watch: Watch) -> Curve:
+    """Play `game` by `recipe` in place; map and critics end at their running averages.
+
+    Raises: Diverged if a loss is not finite more than `recipe.retries` times (weights restored, rates halved each
+    time).
+    """
+    players = [[p for p in module.parameters() if p.requires_grad] for module in (map, critics)]
+    averages, kept = [_copies(p) for p in players], [_copies(p) for p in players]
+    rates, retries, began, curve = [recipe.rate, recipe.critic_rate], 0, time.perf_counter(), []
+    device, every, iteration = players[0][0].device, max(1, recipe.iterations // 20), 0
+    optimisers = _optimisers(players, rates, recipe)
+
+    def move(player: int, round: int, scale: float) -> Tensor:
+        optimisers[player].param_groups[0]["lr"] = rates[player] * scale
+        rows = _slice(game.rows, recipe.batch, key, round, device)
+        loss = (game.ascent if player else game.descent)(rows, keys.fold(key, player, round))
+        gradients = torch.autograd.grad(loss, players[player])
+        for parameter, gradient in zip(players[player], gradients, strict=True):
+            parameter.grad = gradient
+        optimisers[player].step()
+        _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
+        return loss.detach()
+
+    while iteration < recipe.iterations:
+        scale = recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
+        for inner in range(recipe.inner):
+            move(1, iteration * recipe.inner + inner, scale)
+        loss = move(0, iteration, scale)
+        iteration += 1
+        if iteration % every and iteration < recipe.iterations:
+            continue
+        curve.append((iteration, float(loss)))
+        if math.isfinite(float(loss)):
+            kept = [_copies(average) for average in averages]
+            if watch(Progress(iteration, recipe.iterations, float(loss), time.perf_counter() - began)):
+                break
+            continue
+        retries += 1
+        rates = [rate / 2 for rate in rates]
+        for player in (0, 1):
+            _assign(players[player], kept[player])
+            _assign(averages[player], kept[player])
+        if retries > recipe.retries:
+            raise Diverged(f"the value of the game was not finite {retries} times, last at iteration {iteration}")
+        optimisers = _optimisers(players, rates, recipe)
+    _assign(players[0], averages[0])
+    for round in range(recipe.refit):
+        scale = 0.5 * (1 + math.cos(math.pi * round / recipe.refit))
+        move(1, recipe.iterations * recipe.inner + round, max(scale, recipe.final))
+    _assign(players[1], averages[1])
+    return curve
+
+
+def _optimisers(players: Sequence[list[nn.Parameter]], rates: list[float], recipe: Alternate) -> list[torch.optim.Adam]:
+    return [torch.optim.Adam(p, lr=rate, betas=recipe.betas) for p, rate in zip(players, rates, strict=True)]
+
+
+def _slice(rows: int, batch: int, key: int, iteration: int, device: torch.device) -> Tensor:
+    """Consecutive rows from a start that the key draws: pools are independent rows, so epochs beat redrawing."""
+    if batch >= rows:
+        return torch.arange(rows, device=device)
+    start = keys.fold(key) % rows + iteration * batch
+    return torch.arange(start, start + batch, device=device) % rows
+
+
+def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [p.detach().clone() for p in parameters]
+
+
+@torch.no_grad()
+def _assign(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
+
+
+@torch.no_grad()
+def _blend(average: list[Tensor], parameters: Sequence[Tensor], past: float) -> None:
+    torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - past)
+
+
+def _scored_at(objective: Objective, parameters: Sequence[Tensor], weights: Sequence[Tensor]) -> float:
+    """The score at `weights`, the parameters left as they were."""
+    live = _copies(parameters)
+    _assign(parameters, weights)
+    score = objective.score()
+    _assign(parameters, live)
+    return score
