@@ -82,7 +82,8 @@ class Power(Radial):
         return squared.pow(self.exponent / 2) / self.exponent
 
     def derivative(self, squared: Tensor, dim: int) -> Tensor:
-        return 0.5 * squared.pow(self.exponent / 2 - 1)
+        away = squared.clamp_min(torch.finfo(squared.dtype).tiny)  # for p < 4 autograd would make 0·∞ of r = 0
+        return 0.5 * away.pow(self.exponent / 2 - 1)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wgf import autodiff
+from wgf import autodiff, keys
 from wgf.errors import InputError
 from wgf.functionals.base import Variation
 from wgf.maps.base import Map, Static, Transport
@@ -30,6 +30,10 @@ class Compose(Map):
     def reset(self, generator: torch.Generator) -> None:
         for map in self._parts:
             map.reset(generator)
+
+    def redraw(self, key: int) -> None:
+        for k, map in enumerate(self._parts):
+            map.redraw(keys.fold(key, k))
 
     def transport(self, x: Float[Tensor, "n d"], logdet: bool = False) -> Transport:
         steps = []
@@ -64,11 +68,17 @@ class Compose(Map):
 
 
 class Inverse(Map):
-    """T⁻¹ as a map: noise to data, where T took data to noise."""
+    """T⁻¹ as a map: noise to data, where T took data to noise. Autograd does not see through it."""
 
     def __init__(self, map: Map) -> None:
         super().__init__()
         self.map, self.dim = map, map.dim
+
+    def reset(self, generator: torch.Generator) -> None:
+        self.map.reset(generator)
+
+    def redraw(self, key: int) -> None:
+        self.map.redraw(key)
 
     def transport(self, x: Float[Tensor, "n d"], logdet: bool = False) -> Transport:
         y, value = self.map.inverse(x, logdet)
@@ -94,6 +104,9 @@ class Extrapolated(Static):
 
     def reset(self, generator: torch.Generator) -> None:
         self.map.reset(generator)
+
+    def redraw(self, key: int) -> None:
+        self.map.redraw(key)
 
     def move(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return 2 * self.map(x) - x

@@ -17,11 +17,13 @@ class Scheme(ABC):
     order: ClassVar[int]
     stages: ClassVar[tuple[tuple[float, ...], ...]]
     weights: ClassVar[tuple[float, ...]]
+    quadrature: ClassVar[tuple[float, float, float]]
+    """Weights of start, middle and end of a step, for integrals along the motion: of the same order as the scheme."""
 
-    def step(self, field: Field, t: float, h: float, state: Tuple) -> Tuple:
-        """The state after one step of size h (negative: backwards) from time t."""
-        slopes: list[Tuple] = []
-        for row in self.stages:
+    def step(self, field: Field, t: float, h: float, state: Tuple, first: Tuple | None = None) -> Tuple:
+        """The state after one step of size h (negative: backwards) from time t; `first` is field(t, state) if known."""
+        slopes: list[Tuple] = [] if first is None else [first]
+        for row in self.stages[len(slopes) :]:
             slopes.append(field(t + h * sum(row), _move(state, slopes, [h * a for a in row])))
         return _move(state, slopes, [h * b for b in self.weights])
 
@@ -33,6 +35,7 @@ class Euler(Scheme):
     order = 1
     stages = ((),)
     weights = (1.0,)
+    quadrature = (1.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Heun(Scheme):
     order = 2
     stages = ((), (1.0,))
     weights = (0.5, 0.5)
+    quadrature = (0.5, 0.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class RK4(Scheme):
     order = 4
     stages = ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0))
     weights = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+    quadrature = (1 / 6, 2 / 3, 1 / 6)
 
 
 def integrate(scheme: Scheme, field: Field, state: Tuple, start: float, end: float, steps: int) -> Tuple:

@@ -1,5 +1,6 @@
 """Neural ODE blocks: ẋ = N(x, t), with the exact trace or Hutchinson's estimate of it while training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wgf import checks, keys
-from wgf.maps.dynamic import Dynamic, at_time
+from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, Scheme
 from wgf.networks import MLP, Activation, Tanh
 
@@ -58,13 +59,12 @@ class NeuralODE(Dynamic):
     def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return self.network(at_time(t, x))
 
-    def velocity_divergence(
-        self, t: float, x: Float[Tensor, "n d"]
-    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
+    def divergences(self, times: Sequence[float], points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "k n"]:
+        rows = at_times(times, points)
         if isinstance(self.trace, Hutchinson) and self.training:
-            v, total = self.network.divergence(at_time(t, x), self._probes(t, x))
-            return v, total / self.trace.probes
-        return self.network.divergence(at_time(t, x))
+            probes = torch.cat([self._probes(t, x) for t, x in zip(times, points, strict=True)], 1)
+            return self.network.divergence(rows, probes)[1].view(len(times), -1) / self.trace.probes
+        return self.network.divergence(rows)[1].view(len(times), -1)
 
     def velocity_tangents(
         self, t: float, x: Float[Tensor, "n d"], dx: Float[Tensor, "k n d"]

@@ -1,0 +1,379 @@
+"""The zoo: every map, term, stepper, law and problem, a line each, with what it claims.
+
+The conformance tests run over these lists, and `test_zoo.py` fails while a class of the library is in none of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, distributions
+
+from pdes import heat, mckean_vlasov, ornstein_uhlenbeck
+from wgf import networks
+from wgf.critics import Critic
+from wgf.functionals import (
+    Blob,
+    Entropy,
+    FDivergence,
+    Functional,
+    HasDual,
+    HasNoise,
+    HasVariation,
+    Interaction,
+    JensenShannon,
+    KullbackLeibler,
+    OnAbsoluteDensity,
+    OnDensity,
+    OnSamples,
+    Potential,
+    PowerEntropy,
+    Quadratic,
+    Term,
+    functional,
+)
+from wgf.functionals.divergence import F
+from wgf.kernels import Gaussian as GaussianKernel
+from wgf.kernels import Power, Radial, Scaled, Sum
+from wgf.law import Adapted, Box, Cloud, Empirical, Gaussian, Law, Mixture, Pushforward
+from wgf.maps import (
+    RK4,
+    Affine,
+    Compose,
+    Dynamic,
+    Euler,
+    Explicit,
+    Extrapolated,
+    Heun,
+    Hutchinson,
+    Inverse,
+    Map,
+    NeuralODE,
+    OTFlow,
+    Residual,
+)
+from wgf.maps.integrate import Scheme
+from wgf.networks import Activation, Silu, Tanh
+from wgf.problem import Problem
+from wgf.steppers import (
+    JKO,
+    AdjustedLangevin,
+    Base,
+    Fresh,
+    Langevin,
+    Midpoint,
+    Particles,
+    Previous,
+    SaddleJKO,
+    Splitting,
+    Stepper,
+)
+from wgf.targets import gaussian_mixture_flow, logistic_regression
+from wgf.training import LBFGS, Adam, Alternate
+
+DOUBLE = torch.float64
+
+
+def randn(seed: int, *shape: int, dtype: torch.dtype = DOUBLE) -> Tensor:
+    """Standard normal numbers that depend on `seed` alone."""
+    return torch.randn(*shape, dtype=DOUBLE, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def doubles(*values: object) -> Tensor:
+    """A float64 tensor of these numbers or rows of numbers."""
+    return torch.tensor(values, dtype=DOUBLE)
+
+
+# Maps
+
+
+@dataclass(frozen=True)
+class MapEntry:
+    """A map and its claims.
+
+    tight: its cost is ½|T(x) − x|², not only an upper bound of it; exact: its log-determinant is that of its Jacobian,
+    not an integral along a motion; identity: the largest |T(x) − x| after a reset, None where nothing is promised;
+    traced: autograd sees through it.
+    """
+
+    name: str
+    build: Callable[[torch.dtype], Map]
+    tight: bool = True
+    exact: bool = True
+    identity: float | None = 0.0
+    traced: bool = True
+
+    def perturbed(self, dtype: torch.dtype = DOUBLE, scale: float = 0.3, seed: int = 0) -> Map:
+        """The map with seeded noise on every weight, in evaluation mode: away from the identity and its symmetries."""
+        map, generator = self.build(dtype).to(dtype), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in map.parameters():
+                noise = torch.randn(parameter.shape, dtype=DOUBLE, generator=generator)
+                parameter.add_((scale * noise).to(dtype))
+        return map.eval()
+
+
+def bumpy(x: Tensor) -> Tensor:
+    """V(x) = ¼Σ x_a⁴ + cos x_1: convex on the whole, not quadratic, with no closed gradient."""
+    return 0.25 * x.pow(4).sum(-1) + x[:, 0].cos()
+
+
+def crowd(dtype: torch.dtype) -> Cloud:
+    """A small cloud whose interactions make an explicit move."""
+    return Cloud(randn(5, 30, 2, dtype=dtype))
+
+
+def attraction(dtype: torch.dtype) -> Map:
+    """An explicit move along the ring interaction of `crowd`."""
+    return Explicit(Interaction(Power(4) - Power(2)).first_variation(crowd(dtype)), 0.02, 2)
+
+
+def moving(name: str, build: Callable[[], Map], identity: float = 0.0) -> MapEntry:
+    """A dynamic map's line."""
+    return MapEntry(name, lambda dtype: build(), tight=False, exact=False, identity=identity)
+
+
+MAPS = [
+    MapEntry("Affine(1)", lambda dtype: Affine(1)),
+    MapEntry("Affine(3)", lambda dtype: Affine(3)),
+    MapEntry("Residual(1)", lambda dtype: Residual(1, width=16)),
+    MapEntry("Residual(2)", lambda dtype: Residual(2, width=16, depth=2)),
+    MapEntry("Residual(4)", lambda dtype: Residual(4, width=16, depth=3, activation=Silu())),
+    moving("OTFlow(1)", lambda: OTFlow(1, width=8, steps=4), identity=1e-6),
+    moving("OTFlow(2)", lambda: OTFlow(2, width=9, steps=5, scheme=Heun(), horizon=0.5), identity=1e-6),
+    moving("OTFlow(3)", lambda: OTFlow(3, width=8, depth=4, rank=2, steps=4), identity=1e-6),
+    moving("NeuralODE(1)", lambda: NeuralODE(1, width=8, depth=1, steps=4)),
+    moving("NeuralODE(2)", lambda: NeuralODE(2, width=8, steps=8, scheme=Euler(), horizon=0.5)),
+    moving("NeuralODE(3)", lambda: NeuralODE(3, width=8, depth=3, activation=Silu(), trace=Hutchinson(2))),
+    MapEntry(
+        "Compose", lambda dtype: Compose([Affine(2), Residual(2, width=8), NeuralODE(2, width=8)]), False, exact=False
+    ),
+    MapEntry("Inverse(Affine)", lambda dtype: Inverse(Affine(3)), traced=False),
+    MapEntry("Inverse(Residual)", lambda dtype: Inverse(Residual(2, width=16)), traced=False),
+    MapEntry("Inverse(NeuralODE)", lambda dtype: Inverse(NeuralODE(2, width=8)), False, exact=False, traced=False),
+    MapEntry("Extrapolated", lambda dtype: Extrapolated(Residual(2, width=16))),
+    MapEntry("Explicit(bumpy)", lambda dtype: Explicit(bumpy, 0.02, 2), identity=None),
+    MapEntry("Explicit(interaction)", attraction, identity=None),
+]
+
+SCHEMES: list[Scheme] = [Euler(), Heun(), RK4()]
+
+DYNAMICS: dict[str, Callable[[Scheme], Dynamic]] = {
+    "OTFlow": lambda scheme: OTFlow(2, width=8, depth=2, scheme=scheme),
+    "OTFlow, deep": lambda scheme: OTFlow(2, width=8, depth=3, scheme=scheme),
+    "NeuralODE": lambda scheme: NeuralODE(2, width=8, scheme=scheme),
+}
+
+ACTIVATIONS: list[Activation] = [Tanh(), Silu()]
+
+NETWORKS = {
+    "MLP": lambda: networks.MLP(3, 2, width=8, depth=2),
+    "Critic": lambda: Critic(2, width=8),
+}
+
+
+# Terms
+
+
+@dataclass(frozen=True)
+class TermEntry:
+    """A term and the kinds it claims to be; `closed`: its first variation has a closed gradient."""
+
+    name: str
+    build: Callable[[], Term]
+    kinds: tuple[type, ...]
+    closed: bool = True
+
+
+KERNELS: list[Radial] = [
+    Power(2),
+    Power(3),
+    Power(4),
+    GaussianKernel(0.4),
+    Sum(Power(4), GaussianKernel(1.0)),
+    Scaled(-1.5, GaussianKernel(0.7)),
+]
+
+DIVERGENCES: list[F] = [KullbackLeibler(), JensenShannon()]
+
+SAMPLED = (OnSamples, HasVariation)
+TERMS = [
+    TermEntry("Quadratic", lambda: Potential(Quadratic(doubles([2, 0.5], [0.5, 1]), doubles(1, -1))), SAMPLED),
+    TermEntry("Potential", lambda: Potential(bumpy), SAMPLED, closed=False),
+    *[TermEntry(f"Interaction({W})", lambda W=W: Interaction(W), SAMPLED) for W in KERNELS],
+    TermEntry("Blob(Entropy)", lambda: Blob(Entropy(), GaussianKernel(0.5)), SAMPLED),
+    TermEntry("Blob(PowerEntropy(2))", lambda: Blob(PowerEntropy(2), GaussianKernel(0.5)), SAMPLED),
+    TermEntry("Blob(PowerEntropy(3))", lambda: Blob(PowerEntropy(3), GaussianKernel(0.5)), SAMPLED),
+    TermEntry("Entropy", Entropy, (OnDensity, HasNoise, HasDual)),
+    TermEntry("PowerEntropy(1.5)", lambda: PowerEntropy(1.5), (OnDensity, OnAbsoluteDensity, HasDual)),
+    TermEntry("PowerEntropy(2)", lambda: PowerEntropy(2), (OnDensity, OnAbsoluteDensity, HasDual)),
+    TermEntry("PowerEntropy(3)", lambda: PowerEntropy(3), (OnDensity, OnAbsoluteDensity, HasDual)),
+    *[
+        TermEntry(f"FDivergence({type(f).__name__})", lambda f=f: FDivergence(f, Gaussian.standard(2)), (HasDual,))
+        for f in DIVERGENCES
+    ],
+]
+
+
+# Steppers
+
+
+@dataclass(frozen=True)
+class StepperEntry:
+    """A stepper on a functional it accepts; its `keeps_density` is the claim that is tested."""
+
+    name: str
+    build: Callable[[], Stepper]
+    F: Callable[[], Functional]
+
+
+def V() -> Potential:
+    """½(x − b)ᵀA(x − b) in two dimensions, A neither diagonal nor commuting with the covariance of `start`."""
+    return Potential(Quadratic(doubles([2, 0.5], [0.5, 1]), doubles(1, -1)))
+
+
+def start() -> Gaussian:
+    """Where the steppers of the zoo start from."""
+    return Gaussian(doubles(0.5, 0), doubles([1, 0.3], [0.3, 0.5]))
+
+
+def target() -> Gaussian:
+    """What divergences compare with."""
+    return Gaussian(doubles(1, -1), doubles([0.5, 0], [0, 1]))
+
+
+def free() -> Functional:
+    """Entropy() + V: the Ornstein–Uhlenbeck flow."""
+    return Entropy() + V()
+
+
+def crowded() -> Functional:
+    """Entropy() + V and quadratic attraction: McKean–Vlasov."""
+    return free() + Interaction(0.5 * Power(2))
+
+
+POOL = {"particles": 160, "held": 40}
+ADAM = Adam(iterations=6, batch=32, checks=2)
+GAME = Alternate(iterations=3, inner=2, refit=2, batch=32)
+
+STEPPERS = [
+    StepperEntry("Particles(Euler)", lambda: Particles(60, Euler(), 2), lambda: V() + Interaction(Power(4) - Power(2))),
+    StepperEntry("Particles(Heun)", lambda: Particles(60, Heun()), lambda: V() + Blob(Entropy(), GaussianKernel(0.5))),
+    StepperEntry("Langevin", lambda: Langevin(60, 3), crowded),
+    StepperEntry("AdjustedLangevin", lambda: AdjustedLangevin(60, 3), free),
+    StepperEntry("JKO(Affine)", lambda: JKO(Affine(2), LBFGS(20), **POOL), free),
+    StepperEntry("JKO(Residual)", lambda: JKO(Residual(2, width=8), ADAM, **POOL), crowded),
+    StepperEntry("JKO(Fresh)", lambda: JKO(Residual(2, width=8), ADAM, density_batch=8, warm=Fresh(), **POOL), free),
+    StepperEntry(
+        "JKO(PowerEntropy)", lambda: JKO(Residual(2, width=8), ADAM, **POOL), lambda: functional(PowerEntropy(2))
+    ),
+    StepperEntry("JKO(OTFlow)", lambda: JKO(OTFlow(2, width=8, steps=2), ADAM, **POOL), free),
+    StepperEntry("JKO(NeuralODE)", lambda: JKO(NeuralODE(2, width=8, steps=2, trace=Hutchinson()), ADAM, **POOL), free),
+    StepperEntry("Midpoint(Affine)", lambda: Midpoint(JKO(Affine(2), LBFGS(20), **POOL)), free),
+    StepperEntry("Midpoint(Residual)", lambda: Midpoint(JKO(Residual(2, width=8), ADAM, **POOL)), free),
+    StepperEntry("Splitting(JKO)", lambda: Splitting(JKO(Affine(2), LBFGS(20), **POOL)), crowded),
+    StepperEntry("Splitting(Langevin)", lambda: Splitting(Langevin(60, 3)), crowded),
+    StepperEntry(
+        "Splitting(SaddleJKO)",
+        lambda: Splitting(SaddleJKO(Residual(2, width=8), Critic(2, 8), Base(), GAME, **POOL)),
+        crowded,
+    ),
+    StepperEntry(
+        "SaddleJKO(Previous)",
+        lambda: SaddleJKO(Residual(2, width=8), Critic(2, 8), Previous(), GAME, **POOL),
+        lambda: free() + 0.5 * FDivergence(JensenShannon(), target()),
+    ),
+    StepperEntry(
+        "SaddleJKO(Base)",
+        lambda: SaddleJKO(Residual(2, width=8), Critic(2, 8), Base(), GAME, **POOL),
+        lambda: functional(FDivergence(KullbackLeibler(), target())),
+    ),
+]
+
+
+# Laws
+
+
+@dataclass(frozen=True)
+class LawEntry:
+    """A law with its mean, its covariance, and whether it has a density."""
+
+    name: str
+    build: Callable[[], Law]
+    mean: Tensor
+    covariance: Tensor
+    density: bool = True
+
+
+MEAN, COVARIANCE = doubles(1, -2), doubles([2, 0.6], [0.6, 0.5])
+EYE = torch.eye(2, dtype=DOUBLE)
+
+
+def doubling() -> Map:
+    """x ↦ (2x_1, x_2 + 1)."""
+    map = Affine(2).to(DOUBLE)
+    with torch.no_grad():
+        map.matrix[0, 0], map.shift[1] = 2.0, 1.0
+    return map.requires_grad_(False)
+
+
+LAWS = [
+    LawEntry("Gaussian", lambda: Gaussian(MEAN, COVARIANCE), MEAN, COVARIANCE),
+    LawEntry(
+        "Mixture",
+        lambda: Mixture([Gaussian(-MEAN, EYE), Gaussian(MEAN, COVARIANCE)], doubles(1, 3)),
+        MEAN / 2,
+        (EYE + 3 * COVARIANCE) / 4 + 0.75 * torch.outer(MEAN, MEAN),
+    ),
+    LawEntry(
+        "Box", lambda: Box(doubles(-1, 0), doubles(2, 0.5)), doubles(0.5, 0.25), torch.diag(doubles(9, 0.25) / 12)
+    ),
+    LawEntry("Adapted", lambda: Adapted(distributions.MultivariateNormal(MEAN, COVARIANCE)), MEAN, COVARIANCE),
+    LawEntry(
+        "Empirical",
+        lambda: Empirical(torch.arange(10, dtype=DOUBLE).reshape(5, 2)),
+        doubles(4, 5),
+        torch.full((2, 2), 8.0, dtype=DOUBLE),
+        density=False,
+    ),
+    LawEntry(
+        "Pushforward",
+        lambda: Pushforward(Gaussian(MEAN, COVARIANCE), doubling()),
+        doubles(2, -1),
+        doubles([8, 1.2], [1.2, 0.5]),
+    ),
+]
+
+
+# Problems
+
+
+@dataclass(frozen=True)
+class ProblemEntry:
+    """A problem of the catalogue, named as on the command line, with constructor arguments that move its numbers."""
+
+    name: str
+    build: Callable[..., Problem]
+    arguments: dict[str, object] = field(default_factory=dict)
+
+    def __call__(self) -> Problem:
+        return self.build(**self.arguments)
+
+
+PROBLEMS = [
+    ProblemEntry("ornstein-uhlenbeck", ornstein_uhlenbeck),
+    ProblemEntry("ornstein-uhlenbeck", ornstein_uhlenbeck, {"dim": 1, "seed": 3}),
+    ProblemEntry("ornstein-uhlenbeck", ornstein_uhlenbeck, {"dim": 6, "seed": 1}),
+    ProblemEntry("ornstein-uhlenbeck", ornstein_uhlenbeck, {"matrix": [[2, 0.5], [0.5, 1]], "centre": [1, -1]}),
+    ProblemEntry("heat", heat, {"dim": 3, "scale": 0.7}),
+    ProblemEntry("mckean-vlasov", mckean_vlasov),
+    ProblemEntry("mckean-vlasov", mckean_vlasov, {"dim": 4, "confinement": 0.3, "attraction": 2.0, "temperature": 1.5}),
+    ProblemEntry("mckean-vlasov", mckean_vlasov, {"dim": 1, "attraction": 0}),
+    ProblemEntry("gaussian-mixture", gaussian_mixture_flow, {"dim": 3}),
+    ProblemEntry("logistic-regression", logistic_regression),
+]
+
+
+def names(entries: list) -> list[str]:
+    """Test ids."""
+    return [getattr(entry, "name", None) or type(entry).__name__ for entry in entries]
