@@ -32,16 +32,15 @@ def transport(map: Dynamic, steps: int, x: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("family", zoo.DYNAMICS)
 def test_position_cost_and_logdet_converge_at_the_order_of_the_scheme(family, scheme):
     x = zoo.randn(3, 40, 2)
-    exact = transport(perturbed(zoo.DYNAMICS[family](RK4())), 200, x)
-    map, counts = perturbed(zoo.DYNAMICS[family](scheme)), (8, 16, 32)
+    exact = transport(perturbed(zoo.DYNAMICS[family](RK4()), 0.25), 200, x)
+    map, counts = perturbed(zoo.DYNAMICS[family](scheme), 0.25), (8, 16, 32)
     runs = [transport(map, steps, x) for steps in counts]
     for quantity, truth in enumerate(exact):
         coarse, middle, fine = (float((run[quantity] - truth).square().mean().sqrt()) for run in runs)
         orders = (math.log2(coarse / middle), math.log2(middle / fine))
-        print(quantity, coarse, middle, fine, orders)
         assert fine > 1e-12, "the errors are at rounding: nothing was measured"
-        assert min(orders) > scheme.order - 0.25
-        assert orders[1] < scheme.order + 0.5
+        assert orders[0] > scheme.order - 0.5
+        assert orders[1] == pytest.approx(scheme.order, abs=0.3)
 
 
 @every_motion
@@ -131,11 +130,11 @@ def test_the_closed_forms_of_ot_flow_are_the_derivatives_of_its_potential(entry,
     torch.testing.assert_close(divergence(map, t, x), -trace, rtol=tolerance, atol=10 * tolerance)
 
 
-@pytest.mark.parametrize("width", [1, 2, 5, 8, 300])
+@pytest.mark.parametrize("width", [1, 2, 5, 8])
 @pytest.mark.parametrize("depth", [2, 3])
 def test_gradients_of_the_closed_trace_are_those_of_autograd(width, depth):
     map = perturbed(OTFlow(3, width=width, depth=depth), scale=0.2)
-    x, t = zoo.randn(3, 7, 3).requires_grad_(), 0.4
+    x, t = zoo.randn(3, 300, 3).requires_grad_(), 0.4
     weights = [w for name, w in map.named_parameters() if name not in ("constant", "linear")]
 
     def by_autograd() -> Tensor:
@@ -162,7 +161,8 @@ def test_the_potential_of_w1_w2_is_a_straight_motion():
             return x / (t + 2)
 
         def divergences(self, times, points):
-            return torch.stack([x.new_full((len(x),), x.shape[1] / (t + 2)) for t, x in zip(times, points, strict=True)])
+            rates = [torch.full_like(x[:, 0], x.shape[1] / (t + 2)) for t, x in zip(times, points, strict=True)]
+            return torch.stack(rates)
 
     x = zoo.randn(3, 10, 2)
     moved = Fan(2, steps=4).transport(x, logdet=True)

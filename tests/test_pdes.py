@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import zoo
 from torch import Tensor
 
 from pdes import exact_gaussian, heat, mckean_vlasov, ornstein_uhlenbeck
@@ -12,21 +13,12 @@ from wgf.functionals import Entropy, HasVariation
 from wgf.law import Cloud, Gaussian
 from wgf.problem import Problem
 
-PROBLEMS = {
-    "ou": lambda: ornstein_uhlenbeck(),
-    "ou-1": lambda: ornstein_uhlenbeck(dim=1, seed=3),
-    "ou-6": lambda: ornstein_uhlenbeck(dim=6, seed=1),
-    "ou-given": lambda: ornstein_uhlenbeck(matrix=[[2, 0.5], [0.5, 1]], centre=[1, -1]),
-    "heat": lambda: heat(dim=3, scale=0.7),
-    "mckean-vlasov": lambda: mckean_vlasov(),
-    "mckean-vlasov-4": lambda: mckean_vlasov(dim=4, confinement=0.3, attraction=2.0, temperature=1.5),
-    "mckean-vlasov-free": lambda: mckean_vlasov(dim=1, attraction=0),
-}
+PROBLEMS = [entry for entry in zoo.PROBLEMS if entry.build.__module__.startswith("pdes.")]
 
 
-@pytest.fixture(params=PROBLEMS)
+@pytest.fixture(params=PROBLEMS, ids=lambda entry: f"{entry.name}-{entry.arguments}")
 def problem(request) -> Problem:
-    return PROBLEMS[request.param]()
+    return request.param()
 
 
 def with_moments(law: Gaussian, n: int = 200) -> Cloud:

@@ -309,11 +309,11 @@ MEAN, COVARIANCE = doubles(1, -2), doubles([2, 0.6], [0.6, 0.5])
 EYE = torch.eye(2, dtype=DOUBLE)
 
 
-def doubling() -> Map:
-    """x ↦ (2x_1, x_2 + 1)."""
+def halving() -> Map:
+    """x ↦ (½x_1, x_2 + 1)."""
     map = Affine(2).to(DOUBLE)
     with torch.no_grad():
-        map.matrix[0, 0], map.shift[1] = 2.0, 1.0
+        map.matrix[0, 0], map.shift[1] = 0.5, 1.0
     return map.requires_grad_(False)
 
 
@@ -338,9 +338,9 @@ LAWS = [
     ),
     LawEntry(
         "Pushforward",
-        lambda: Pushforward(Gaussian(MEAN, COVARIANCE), doubling()),
-        doubles(2, -1),
-        doubles([8, 1.2], [1.2, 0.5]),
+        lambda: Pushforward(Gaussian(MEAN, COVARIANCE), halving()),
+        doubles(0.5, -1),
+        doubles([0.5, 0.3], [0.3, 0.5]),
     ),
 ]
 

@@ -9,6 +9,10 @@ class Incompatible(InputError):
     """A functional, a stepper, a map or a law do not fit together."""
 
 
+class SpecError(InputError):
+    """A spec has a key, a name or a value that cannot be used; the message names its full path and what is valid."""
+
+
 class Unknown(RuntimeError):
     """A quantity is asked for that this object does not have, such as the density of an empirical law."""
 
@@ -18,6 +22,6 @@ class NotInvertible(RuntimeError):
 
 
 class Diverged(RuntimeError):
-    """Training met non-finite losses more often than its recipe allows; `path` holds the steps already finished."""
+    """Losses, beyond what a recipe answers, or particles are not finite; `path` holds the steps already finished."""
 
     path: object = None

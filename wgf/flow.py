@@ -11,6 +11,7 @@ from wgf import checks
 from wgf.errors import Diverged, Incompatible, InputError
 from wgf.functionals.base import Functional, Term, functional
 from wgf.law import Law, Pushforward
+from wgf.maps.base import Map
 from wgf.maps.compose import Compose, Inverse
 from wgf.observers import Observer
 from wgf.steppers.base import Info, State, Stepper, observe
@@ -42,8 +43,12 @@ class Path:
 
         Raises: Incompatible where a step is not a map (Langevin, say).
         """
-        maps = [info.map for info in self.infos if info.map is not None]
-        if not maps or len(maps) < len(self.infos):
+        maps: list[Map] = []
+        law = self.final
+        while isinstance(law, Pushforward) and law is not self.laws[0]:
+            maps.insert(0, law.map)
+            law = law.base
+        if not maps or law is not self.laws[0]:
             raise Incompatible("only a path whose every step is a map can be inverted; this one has steps that are not")
         return Pushforward(reference, Inverse(Compose(maps)))
 
@@ -73,7 +78,7 @@ def evolve(
     stop, asked after each step; path, one to go on from (its state, not `rho0`, is then where the flow starts).
     Raises: Incompatible before the first step if the stepper cannot run F; InputError for a bad τ; Diverged, with
     the path
-    so far as its attribute `path`, if training fails.
+    so far as its attribute `path`, if training fails or particles fly off to infinity.
     """
     total = functional(F)
     sizes = [checks.positive("tau", tau) for tau in taus]
@@ -92,7 +97,8 @@ def evolve(
     try:
         for tau in sizes:
             state, info = stepper.step(total, path.state, tau, watch)
-            path.laws.append(stepper.law(path.final, base, state, info))
+            _refuse_explosion(state, tau)
+            path.laws.append(stepper.law(path.final, path.laws[0], state, info))
             path.times.append(path.times[-1] + tau)
             path.energies.append(dict(info.energy))
             path.infos.append(info)
@@ -114,6 +120,15 @@ def _begin(F: Functional, stepper: Stepper, law: Law, seed: int) -> Path:
     state = stepper.init(F, law, seed)
     stepper.check(F, state)
     return Path([law], [0.0], [observe(F, state, stepper.rows)], state)
+
+
+def _refuse_explosion(state: State, tau: float) -> None:
+    lost = int((~state.x.isfinite().all(-1)).sum())
+    if lost:
+        raise Diverged(
+            f"{lost} of {len(state.x)} particles are no longer finite after step {state.step}, of size {tau:g}; take"
+            " smaller steps, or more sub-steps"
+        )
 
 
 def _as_law(value: object) -> Law:

@@ -154,12 +154,12 @@ class LBFGS(Recipe):
             optimiser.zero_grad(set_to_none=True)
             loss = objective.loss(everything, key)
             loss.backward()
-            curve.append((len(curve), float(loss)))
+            curve.append((len(curve), float(loss.detach())))
             return loss
 
         start, began = _copies(parameters), time.perf_counter()
         optimiser.step(closure)
-        final = float(objective.loss(everything, key))
+        final = float(objective.loss(everything, key).detach())
         if not math.isfinite(final):
             _assign(parameters, start)
             raise Diverged(f"L-BFGS reached a loss of {final} after {len(curve)} evaluations")

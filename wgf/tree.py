@@ -40,9 +40,12 @@ def load_tree(path: Path, device: torch.device | str = "cpu") -> Tree:
 
 def _strip(node: Tree, name: str, tensors: dict[str, Tensor]) -> Tree:
     if isinstance(node, Tensor):
+        name = f"{len(tensors)}{name}"  # numbered: "a/b" may be two places
         tensors[name] = node.detach().clone().contiguous()  # a clone: safetensors refuses tensors that share memory
         return {_TENSOR: name}
     if isinstance(node, dict):
+        if not all(isinstance(key, str) and key != _TENSOR for key in node):
+            raise InputError(f"a state's dictionaries need strings for keys, got {list(node)} at {name or 'its root'}")
         return {key: _strip(value, f"{name}/{key}", tensors) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return [_strip(value, f"{name}/{i}", tensors) for i, value in enumerate(node)]

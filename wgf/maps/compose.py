@@ -28,16 +28,16 @@ class Compose(Map):
         self.maps, self.dim = nn.ModuleList(maps), maps[0].dim
 
     def reset(self, generator: torch.Generator) -> None:
-        for map in self._parts:
+        for map in self.parts:
             map.reset(generator)
 
     def redraw(self, key: int) -> None:
-        for k, map in enumerate(self._parts):
+        for k, map in enumerate(self.parts):
             map.redraw(keys.fold(key, k))
 
     def transport(self, x: Float[Tensor, "n d"], logdet: bool = False) -> Transport:
         steps = []
-        for map in self._parts:
+        for map in self.parts:
             steps.append(map.transport(x, logdet))
             x = steps[-1].y
         cost = len(steps) * torch.stack([step.cost for step in steps]).sum(0)
@@ -47,8 +47,8 @@ class Compose(Map):
         return Transport(x, cost, total, torch.stack(folds).any(0) if folds else None)
 
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:
-        x, J = self._parts[0].jacobian(x)
-        for map in self._parts[1:]:
+        x, J = self.parts[0].jacobian(x)
+        for map in self.parts[1:]:
             x, outer = map.jacobian(x)
             J = outer @ J
         return x, J
@@ -57,13 +57,14 @@ class Compose(Map):
         self, y: Float[Tensor, "n d"], logdet: bool = False
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"] | None]:
         total = y.new_zeros(len(y))
-        for map in reversed(self._parts):
+        for map in reversed(self.parts):
             y, part = map.inverse(y, logdet)
             total = total if part is None else total + part
         return y, total if logdet else None
 
     @property
-    def _parts(self) -> list[Map]:
+    def parts(self) -> list[Map]:
+        """T_1 … T_K."""
         return cast("list[Map]", list(self.maps))
 
 

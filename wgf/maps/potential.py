@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
 from wgf import checks
+from wgf.maps.curvature import curvature
 from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, Scheme
 
@@ -123,14 +123,14 @@ class OTFlow(Dynamic):
 
     def _trace(self, slopes: list[Tensor], adjoints: list[Tensor]) -> Tensor:
         opening = self.opening[:, : self.dim]
-        curvatures = [(1 - slope.square()) * z for slope, z in zip(slopes, adjoints, strict=True)]
-        total = curvatures[0] @ opening.square().sum(1) + self.quadratic[:, : self.dim].square().sum()
+        bends = [(1 - slope.square()) * z for slope, z in zip(slopes, adjoints, strict=True)]
+        total = bends[0] @ opening.square().sum(1) + self.quadratic[:, : self.dim].square().sum()
         if len(self.inner) == 1:
-            return total + self._h * _Curvature.apply(slopes[0], curvatures[1], _pairs(self.inner[0], opening))
+            return total + self._h * curvature(slopes[0], bends[1], self.inner[0], opening)
         du = slopes[0] * opening.T[:, None, :]
-        for inner, slope, curvature in zip(self.inner, slopes[1:], curvatures[1:], strict=True):
+        for inner, slope, bend in zip(self.inner, slopes[1:], bends[1:], strict=True):
             dh = du @ inner.T
-            total = total + self._h * (curvature * dh.square().sum(0)).sum(-1)
+            total = total + self._h * (bend * dh.square().sum(0)).sum(-1)
             du = du + self._h * slope * dh
         return total
 
@@ -161,73 +161,3 @@ class _Activation(torch.autograd.Function):
     def backward(ctx: Any, to_value: Tensor, to_slope: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
         return to_value * slope + to_slope * (1 - slope.square())
-
-
-class _Curvature(torch.autograd.Function):
-    """Σ_j c_j |(K diag(D) B)_j|² for each row (D, c) of a batch: the second layer's part of a potential's Laplacian.
-
-    |(K diag(D) B)_j|² is a quadratic form in D. With its pairs (a, a+s mod m) laid out by shift s, all rows are one
-    product of the pairs D_a D_{a+s} with `pairs` (see `_pairs`), a quarter fewer operations than tangents take; each
-    gradient is one product or none, and nothing of size n·m² is kept: it is made in blocks that stay in cache.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, D: Tensor, c: Tensor, pairs: Tensor) -> Tensor:
-        forms, slopes = torch.empty_like(c), torch.empty_like(D)
-        for rows in _blocks(len(D)):
-            products = _products(D[rows])
-            torch.mm(products.flatten(1), pairs.T, out=forms[rows])
-            if ctx.needs_input_grad[0]:
-                slopes[rows] = _slope(D[rows], (c[rows] @ pairs).view_as(products))
-        ctx.save_for_backward(D, c, forms, slopes)
-        return (c * forms).sum(-1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        D, c, forms, slopes = ctx.saved_tensors
-        weighted = g[:, None] * c
-        to_pairs = D.new_zeros(c.shape[1], _products(D[:1]).numel())
-        for rows in _blocks(len(D)):
-            to_pairs.addmm_(weighted[rows].T, _products(D[rows]).flatten(1))
-        return g[:, None] * slopes, g[:, None] * forms, to_pairs
-
-
-def _blocks(n: int, size: int = 256) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, n, size)]
-
-
-def _pairs(K: Tensor, B: Tensor) -> Tensor:
-    """V (m, (m//2 + 1)·m) with Σ_{s,a} V_{j,(s,a)} D_a D_{a+s} = |(K diag(D) B)_j|², indices mod m."""
-    m, shifts = K.shape[1], K.shape[1] // 2 + 1
-    a = torch.arange(m, device=K.device)
-    partner = (a + torch.arange(shifts, device=K.device)[:, None]) % m
-    times = torch.full((shifts, 1), 2.0, dtype=K.dtype, device=K.device)
-    times[0] = 1.0
-    if m % 2 == 0 and m > 1:
-        times[-1] = 1.0  # each of these pairs comes twice
-    gram = times * (B @ B.T)[a, partner]
-    return (K[:, None, :] * K[:, partner] * gram).flatten(1)
-
-
-def _products(D: Tensor) -> Tensor:
-    """(n, m//2 + 1, m) with [i, s, a] = D_ia D_i,a+s."""
-    return D[:, None, :] * _shifted(D)
-
-
-def _shifted(D: Tensor) -> Tensor:
-    """The view (n, m//2 + 1, m) with [i, s, a] = D_i,(a+s mod m)."""
-    n, m = D.shape
-    return torch.cat([D, D], 1).as_strided((n, m // 2 + 1, m), (2 * m, 1, 1))
-
-
-def _slope(D: Tensor, R: Tensor) -> Tensor:
-    """The gradient in D of Σ_{s,a} R_{s,a} D_a D_{a+s}: one sum over s as it stands, one after shifting back by s."""
-    n, shifts, m = R.shape
-    skewed = D.new_zeros(n, shifts, m + shifts)
-    torch.mul(R, D[:, None, :], out=skewed[:, :, :m])
-    wide = m + shifts - 1
-    back = skewed.flatten(1)[:, : shifts * wide].view(n, shifts, wide).sum(1)
-    slope = (R * _shifted(D)).sum(1) + back[:, :m]
-    slope[:, : wide - m] += back[:, m:]
-    return slope

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wgf import checks, keys
 from wgf.errors import Incompatible
-from wgf.functionals.base import Functional, OnAbsoluteDensity, OnDensity, OnSamples, Variation
+from wgf.functionals.base import Functional, OnAbsoluteDensity, OnDensity, OnSamples, Term, Variation
 from wgf.law import Cloud, Law, Pushforward, advance
 from wgf.maps.base import Map
 from wgf.training import Curve, Progress, Watch
@@ -139,10 +139,14 @@ class Variational(Stepper):
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         """The state moved by `map`."""
 
+    @abstractmethod
+    def remembered(self, memory: Tree, like: Tensor) -> Map:
+        """The map of the step that left this `memory`, in the dtype and on the device of `like`."""
+
     def step(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[State, Info]:
         map, memory, info = self.solve(F, state, tau, watch)
         after = self.advance(state, map, memory)
-        energy = {**{name: info.dual[name] for name in info.dual}, **observe(F, after, self.rows)}
+        energy = known(observe(F, after, self.rows), info.dual)
         return after, replace(info, energy=energy, moved=displacement(state.x, after.x), map=map)
 
 
@@ -182,21 +186,39 @@ def pushed(previous: Law, info: Info) -> Law:
 
 @torch.no_grad()
 def observe(F: Functional, state: State, rows: int) -> dict[str, float]:
-    """The energy of each term on the scored rows, weights included, where particles or densities give it."""
+    """The energy of each term on the scored rows, weights included; NaN where particles and densities do not tell."""
     cloud = state.scored(rows)
     seen: dict[str, float] = {}
     for weight, term in F.terms:
-        if isinstance(term, OnSamples):
-            value = term.energy(cloud)
-        elif isinstance(term, OnAbsoluteDensity) and cloud.log_base is None:
-            continue
-        elif isinstance(term, OnDensity) and cloud.logdet is not None:
-            value = term.density_energy(cloud)
-        else:
-            continue
-        name = term.name if term.name not in seen else f"{term.name} {sum(k.startswith(term.name) for k in seen) + 1}"
-        seen[name] = weight * float(value.mean())
+        seen[unique(term.name, seen)] = weight * _energy(term, cloud)
     return seen
+
+
+def _energy(term: Term, cloud: Cloud) -> float:
+    if isinstance(term, OnSamples):
+        return float(term.energy(cloud).mean())
+    absolute = isinstance(term, OnAbsoluteDensity)
+    if isinstance(term, OnDensity) and cloud.logdet is not None and not (absolute and cloud.log_base is None):
+        return float(term.density_energy(cloud).mean())
+    return math.nan
+
+
+def unique(name: str, taken: Collection[str]) -> str:
+    """`name`, numbered from the second term of that name on."""
+    count = 1 + sum(other == name or other.rpartition(" ")[0] == name for other in taken)
+    return name if count == 1 else f"{name} {count}"
+
+
+def known(energies: Mapping[str, float], otherwise: Mapping[str, float]) -> dict[str, float]:
+    """`energies`, with those of `otherwise` for what is NaN in it."""
+    return {name: otherwise.get(name, value) if math.isnan(value) else value for name, value in energies.items()}
+
+
+@torch.no_grad()
+def folded_share(map: Map, x: Float[Tensor, "n d"]) -> float:
+    """The share of rows with det ∇T(x_i) ≤ 0."""
+    folded = map.transport(x, logdet=True).folded
+    return 0.0 if folded is None else float(folded.double().mean())
 
 
 def displacement(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> float:

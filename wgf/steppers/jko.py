@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wgf import checks, keys
 from wgf.errors import Incompatible, InputError
@@ -41,13 +41,26 @@ class Fresh(WarmStart):
 
 @dataclass(frozen=True)
 class Weights(WarmStart):
-    """The previous step's map; at the first step, `Fresh`."""
+    """The previous step's map; `Fresh` at the first step, and after a stepper whose maps had another form."""
 
     def __call__(self, template: Map, state: State) -> Map:
         map = Fresh()(template, state)
-        if state.memory and "map" in state.memory:
-            map.load_state_dict(state.memory["map"])
+        remember(map, state.memory, "map")
         return map
+
+
+def remember(module: nn.Module, memory: Tree, name: str) -> None:
+    """Load the weights that `memory` has under `name`, if they are of the module's form."""
+    weights = (memory or {}).get(name, {})
+    if {key: value.shape for key, value in weights.items()} == {k: v.shape for k, v in module.state_dict().items()}:
+        module.load_state_dict(weights)
+
+
+def recalled(template: Map, memory: Tree, like: Tensor) -> Map:
+    """The trained map of the template's form that `memory` holds."""
+    map = copy.deepcopy(template).to(like)
+    map.load_state_dict(memory["map"])
+    return map.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,7 @@ class JKO(Variational):
                     f"JKO cannot run {term.name} from a law without a density; start from one with log_prob"
                 )
         check_map(self.map, state)
+        check_pool(self.held, state)
 
     def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
         began = time.perf_counter()
@@ -114,12 +128,15 @@ class JKO(Variational):
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return carried(state, map, memory)
 
+    def remembered(self, memory: Tree, like: Tensor) -> Map:
+        return recalled(self.map, memory, like)
+
     def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
         return pushed(previous, info)
 
     @torch.no_grad()
     def _certify(self, map: Map, routed: Route, state: State, tau: float) -> tuple[Certificate | None, float]:
-        before = state.scored(self.rows)
+        before = _measured(state.scored(self.rows))
         moved = map.transport(before.x, logdet=True)
         folded = 0.0 if moved.folded is None else float(moved.folded.double().mean())
         if not self.held:
@@ -139,6 +156,8 @@ class _Objective:
         self.density_batch = stepper.density_batch
         self.chosen = slice(stepper.held, stepper.held + stepper.held // 2)
         self.first = self.chosen.stop
+        if self.chosen.start == self.chosen.stop:  # too few are held: the first training rows choose the best weights
+            self.chosen = slice(self.first, min(self.first + 4096, len(state.x)))
         self.rows = len(state.x) - self.first
 
     def loss(self, rows: Tensor, key: int) -> Tensor:
@@ -147,8 +166,6 @@ class _Objective:
 
     @torch.no_grad()
     def score(self) -> float:
-        if self.chosen.start == self.chosen.stop:
-            return float("inf")
         self.map.eval()
         value = self.value(
             self._cloud(torch.arange(self.chosen.start, self.chosen.stop, device=self.state.x.device)), whole=True
@@ -173,7 +190,7 @@ class _Objective:
         state = self.state
         x = state.x[rows]
         if state.logdet is None or len(state.logdet) < len(state.x):
-            return Cloud(x, x.new_zeros(len(x)))  # an entropy's increment needs no more
+            return _measured(Cloud(x))
         return Cloud(x, state.logdet[rows], None if state.log_base is None else state.log_base[rows])
 
 
@@ -192,7 +209,18 @@ def check_map(map: Map, state: State) -> None:
         raise Incompatible(f"the map acts on {map.dim} dimensions, but the initial law has {state.x.shape[1]}")
 
 
+def check_pool(held: int, state: State) -> None:
+    """Raise Incompatible where a state that another stepper left has too few particles."""
+    if 2 * held > len(state.x):
+        raise Incompatible(f"held must be at most half of the particles, got {held} of {len(state.x)} in this flow")
+
+
+def _measured(cloud: Cloud) -> Cloud:
+    """`cloud` with log-determinants from here on, where none were carried: an entropy's increment needs no more."""
+    return cloud if cloud.logdet is not None else Cloud(cloud.x, cloud.x.new_zeros(len(cloud.x)))
+
+
 def _follow(cloud: Cloud, moved: Transport) -> Cloud:
+    assert cloud.logdet is not None
     assert moved.logdet is not None
-    logdet = moved.logdet if cloud.logdet is None else cloud.logdet + moved.logdet
-    return replace(cloud, x=moved.y, logdet=logdet)
+    return replace(cloud, x=moved.y, logdet=cloud.logdet + moved.logdet)

@@ -56,9 +56,9 @@ class _Diffusion(Stepper):
         temperature, drift = self._split(F)
         with torch.no_grad():
             x, measures = self._run(state, temperature, drift, tau / self.substeps, watch)
-        after = replace(state, x=x, step=state.step + 1)
+        after = replace(state, x=x, step=state.step + 1, logdet=None, log_base=None)
         info = Info(
-            energy=observe(drift, after, self.rows),
+            energy=observe(F, after, self.rows),
             moved=displacement(state.x, x),
             measures=measures,
             seconds=time.perf_counter() - began,
@@ -108,8 +108,7 @@ class Langevin(_Diffusion):
                 x = x - h * first_variation(drift, Cloud(x)).gradient(x)
             if temperature:
                 x = x + math.sqrt(2 * temperature * h) * _noise(x, generator)
-            if watch(Progress(k + 1, self.substeps, math.nan, time.perf_counter() - began)):
-                break
+            watch(Progress(k + 1, self.substeps, math.nan, time.perf_counter() - began))  # time is counted: no stop
         return x, {}
 
 
@@ -149,7 +148,7 @@ class AdjustedLangevin(_Diffusion):
             ]
         )
         h, x, began = temperature * h, state.x, time.perf_counter()
-        value, slope, accepted = psi(x), psi.gradient(x), 0.0
+        value, slope, accepted = psi(x), psi.gradient(x), x.new_zeros((), dtype=torch.float64)
         generator = keys.generator(state.key, state.step, 3, device=x.device)
         for k in range(self.substeps):
             noise = _noise(x, generator)
@@ -161,10 +160,9 @@ class AdjustedLangevin(_Diffusion):
             accept = draw.log() < ratio
             x, slope = (torch.where(accept[:, None], new, old) for new, old in ((y, x), (new_slope, slope)))
             value = torch.where(accept, new_value, value)
-            accepted += float(accept.double().mean())
-            if watch(Progress(k + 1, self.substeps, math.nan, time.perf_counter() - began)):
-                break
-        return x, {"acceptance": accepted / (k + 1)}
+            accepted = accepted + accept.double().mean()
+            watch(Progress(k + 1, self.substeps, math.nan, time.perf_counter() - began))  # time is counted: no stop
+        return x, {"acceptance": float(accepted) / self.substeps}
 
 
 def _noise(x: Tensor, generator: torch.Generator) -> Tensor:

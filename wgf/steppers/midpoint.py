@@ -3,13 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
+from torch import Tensor
 
+from wgf.errors import Incompatible
 from wgf.functionals.base import Functional
 from wgf.law import Law
 from wgf.maps.base import Map
 from wgf.maps.compose import Extrapolated
-from wgf.steppers.base import Info, State, Variational, pushed
+from wgf.steppers.base import Info, State, Variational, folded_share, pushed
+from wgf.steppers.saddle import Previous, SaddleJKO
 from wgf.training import Watch
 from wgf.tree import Tree
 
@@ -30,6 +32,17 @@ class Midpoint(Variational):
     accepts: ClassVar[tuple[type, ...]] = ()
     keeps_density: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.inner, Variational):
+            raise Incompatible(
+                f"Midpoint needs a stepper that finds a map, such as JKO, got {type(self.inner).__name__}"
+            )
+        if isinstance(self.inner, SaddleJKO) and not isinstance(self.inner.anchor, Previous):
+            raise Incompatible(
+                "Midpoint goes as far again from where the particles stand, so its SaddleJKO needs the anchor"
+                f" Previous(), got {type(self.inner.anchor).__name__}()"
+            )
+
     @property
     def rows(self) -> int:
         return self.inner.rows
@@ -43,13 +56,14 @@ class Midpoint(Variational):
     def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
         half, memory, info = self.inner.solve(F, state, tau / 2, watch)
         whole = Extrapolated(half).eval()
-        with torch.no_grad():
-            folded = whole.transport(state.scored(self.rows).x, logdet=True).folded
-        share = 0.0 if folded is None else float(folded.double().mean())
+        share = folded_share(whole, state.x[: self.rows])
         return whole, memory, replace(info, measures={**info.measures, "folded": share})
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return self.inner.advance(state, map, memory)
+
+    def remembered(self, memory: Tree, like: Tensor) -> Map:
+        return Extrapolated(self.inner.remembered(memory, like)).eval()
 
     def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
         return pushed(previous, info)

@@ -57,9 +57,8 @@ class Particles(Stepper):
         x = state.x
         for k in range(self.substeps):
             (x,) = integrate(self.scheme, velocity, (x,), 0.0, tau / self.substeps, 1)
-            if watch(Progress(k + 1, self.substeps, float("nan"), time.perf_counter() - began)):
-                break
-        after = replace(state, x=x, step=state.step + 1)
+            watch(Progress(k + 1, self.substeps, float("nan"), time.perf_counter() - began))  # time is counted: no stop
+        after = replace(state, x=x, step=state.step + 1, logdet=None, log_base=None)
         variation = first_variation(F, Cloud(x))
         energy = observe(F, after, self.rows)
         return after, Info(

@@ -15,8 +15,8 @@ from wgf.errors import Incompatible, InputError
 from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
-from wgf.steppers.base import Info, State, Variational, carried, draw, pushed
-from wgf.steppers.jko import WarmStart, Weights, check_map
+from wgf.steppers.base import Info, State, Variational, carried, draw, folded_share, pushed, unique
+from wgf.steppers.jko import WarmStart, Weights, check_map, check_pool, recalled, remember
 from wgf.training import Alternate, Watch, saddle
 from wgf.tree import Tree
 
@@ -78,7 +78,7 @@ class Base(Anchor):
 
     def source(self, state: State) -> Tensor:
         if state.base is None:
-            raise InputError("the anchor Base() needs a state with base rows; start the flow with it")
+            raise Incompatible("the anchor Base() needs a state with base rows; start the flow with it")
         return state.base
 
     def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,6 +137,8 @@ class SaddleJKO(Variational):
                 f"SaddleJKO needs a term with a dual, but {F} has none: no critic would have a part; use JKO"
             )
         check_map(self.map, state)
+        check_pool(self.held, state)
+        self.anchor.source(state)
         if self.critic.dim != state.x.shape[1]:
             raise Incompatible(
                 f"the critic reads {self.critic.dim} dimensions, but the particles have {state.x.shape[1]}"
@@ -158,10 +160,15 @@ class SaddleJKO(Variational):
         map.eval().requires_grad_(False)
         critics.eval().requires_grad_(False)
         memory = {"map": dict(map.state_dict()), "critics": dict(critics.state_dict()), "references": game.references}
-        return map, memory, Info(dual=game.values(), curve=curve, seconds=time.perf_counter() - began)
+        measures = {"folded": folded_share(map, game.source[: self.held])}
+        seconds = time.perf_counter() - began
+        return map, memory, Info(dual=game.values(), curve=curve, measures=measures, seconds=seconds)
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return self.anchor.advance(state, map, memory)
+
+    def remembered(self, memory: Tree, like: Tensor) -> Map:
+        return recalled(self.map, memory, like)
 
     def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
         return self.anchor.law(previous, base, info)
@@ -172,8 +179,7 @@ class SaddleJKO(Variational):
             assert isinstance(critic, Critic)
             critic.reset(keys.generator(state.key, state.step, 4, k, device=state.x.device))
             critic.standardise(state.x)
-        if state.memory and "critics" in state.memory:
-            critics.load_state_dict(state.memory["critics"])
+        remember(critics, state.memory, "critics")
         return critics
 
 
@@ -227,8 +233,7 @@ class _Game:
         seen: dict[str, float] = {}
         for k, ((weight, name, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
             z = self._draw(dual, draws, keys.fold(self.state.key, self.state.step, 5, k))
-            name = name if name not in seen else f"{name} {k + 1}"
-            seen[name] = weight * float(dual.value(critic, y, z))
+            seen[unique(name, seen)] = weight * float(dual.value(critic, y, z))
         return seen
 
     def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:

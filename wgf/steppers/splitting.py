@@ -6,9 +6,9 @@ from typing import ClassVar
 from wgf.errors import Incompatible
 from wgf.functionals.base import Functional, HasVariation, Term, first_variation, route
 from wgf.functionals.interaction import Interaction
-from wgf.law import Cloud, Empirical, Law
+from wgf.law import Cloud, Empirical, Law, Pushforward
 from wgf.maps.compose import Compose, Explicit
-from wgf.steppers.base import Info, State, Stepper, carried, displacement, observe, pushed
+from wgf.steppers.base import Info, State, Stepper, carried, displacement, folded_share, known, observe
 from wgf.training import Watch
 
 
@@ -26,7 +26,10 @@ class Splitting(Stepper):
     forward: tuple[type[Term], ...] = (Interaction,)
 
     accepts: ClassVar[tuple[type, ...]] = (HasVariation,)
-    keeps_density: ClassVar[bool] = True
+
+    @property
+    def keeps_density(self) -> bool:  # type: ignore[override]
+        return self.inner.keeps_density
 
     @property
     def rows(self) -> int:
@@ -45,14 +48,20 @@ class Splitting(Stepper):
         forward, backward = self._split(F)
         variation = first_variation(forward, Cloud(state.x))
         explicit = Explicit(variation, tau, state.x.shape[1])
-        moved = replace(carried(state, explicit, state.memory), step=state.step)
-        after, info = self.inner.step(backward, moved, tau, watch)
-        whole = None if info.map is None else Compose([explicit, info.map])
-        energy = {**info.energy, **observe(F, after, self.rows)}
-        return after, replace(info, energy=energy, moved=displacement(state.x, after.x), map=whole, variation=variation)
+        halfway = replace(carried(state, explicit, state.memory), step=state.step)
+        after, info = self.inner.step(backward, halfway, tau, watch)
+        energy, moved = known(observe(F, after, self.rows), info.energy), displacement(state.x, after.x)
+        info = replace(info, energy=energy, moved=moved, variation=variation)
+        if info.map is None:
+            return after, info
+        folded = max(folded_share(explicit, state.x[: self.rows]), info.measures.get("folded", 0.0))
+        return after, replace(info, map=Compose([explicit, info.map]), measures={**info.measures, "folded": folded})
 
     def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
-        return Empirical(state.x) if info.map is None else pushed(previous, info)
+        if not isinstance(info.map, Compose):
+            return Empirical(state.x)
+        explicit, implicit = info.map.parts
+        return self.inner.law(Pushforward(previous, explicit), base, state, replace(info, map=implicit))
 
     def _split(self, F: Functional) -> tuple[Functional, Functional]:
         forward = tuple(part for part in F.terms if isinstance(part[1], self.forward))

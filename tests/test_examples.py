@@ -1,0 +1,30 @@
+"""Every example runs at its smoke setting, and the numbers that do not need training are right."""
+
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    for name in ("fokker_planck", "posterior", "new_term", "demo"):
+        sys.modules.pop(name, None)
+
+
+def test_demo_leaves_a_table_and_figures(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the breast-cancer data come with scikit-learn")
+    table = runpy.run_path(str(EXAMPLES / "demo.py"))["main"](tmp_path, smoke=True)
+    assert table.row_count == 2
+    assert {file.name for file in tmp_path.iterdir()} == {"fokker_planck.png", "posterior.png"}
+
+
+def test_new_term_relaxes_at_its_exact_rate() -> None:
+    left = runpy.run_path(str(EXAMPLES / "new_term.py"))["main"](steps=100)
+    assert left == pytest.approx(0.98**99, rel=1e-4)  # explicit Euler: (1 − kτ)ⁿ, from the first stored cloud on
+    assert left == pytest.approx(math.exp(-2), rel=0.05)

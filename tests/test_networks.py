@@ -1,0 +1,123 @@
+"""Networks and kernels: derivatives in closed form against autograd, masses against one, blocks against no blocks."""
+
+import pytest
+import torch
+import zoo
+from torch import Tensor
+
+from wgf import autodiff, kernels
+from wgf.critics import Critic
+from wgf.errors import InputError
+from wgf.kernels import kernel_sum, kernel_sum_gradient
+from wgf.networks import MLP
+
+every_kernel = pytest.mark.parametrize("kernel", zoo.KERNELS, ids=str)
+every_activation = pytest.mark.parametrize("activation", zoo.ACTIVATIONS, ids=zoo.names(zoo.ACTIVATIONS))
+
+
+@every_activation
+def test_an_activation_knows_its_derivative(activation):
+    h = torch.linspace(-30, 30, 601, dtype=zoo.DOUBLE)[:, None]
+    value, slope = activation.pair(h)
+    torch.testing.assert_close(value, activation.value(h), rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(slope, autodiff.gradient(lambda h: activation.value(h)[:, 0], h), rtol=0, atol=1e-13)
+
+
+@every_activation
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_tangents_and_divergence_are_those_of_autograd(activation, depth):
+    net = MLP(3, 2, width=8, depth=depth, activation=activation).double()  # two outputs; the third input is time
+    x, dx = zoo.randn(0, 10, 3), zoo.randn(1, 4, 10, 3)
+    y, J = autodiff.jacobian(net, x)
+    value, tangents = net.tangents(x)
+    torch.testing.assert_close(value, y, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(autodiff.from_tangents(tangents), J[:, :, :2], rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(net.tangents(x, dx)[1], torch.einsum("nab,knb->kna", J, dx), rtol=1e-12, atol=1e-13)
+    trace = J[:, 0, 0] + J[:, 1, 1]
+    torch.testing.assert_close(net.divergence(x)[1], trace, rtol=1e-12, atol=1e-13)
+    quadratic = torch.einsum("kna,nab,knb->n", dx[..., :2], J, dx)
+    torch.testing.assert_close(net.divergence(x, dx)[1], quadratic, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("build", zoo.NETWORKS.values(), ids=list(zoo.NETWORKS))
+def test_weights_come_from_the_generator_alone(build):
+    before = torch.random.get_rng_state()
+    first, again, other = build(), build(), build()
+    for network, seed in ((first, 1), (again, 1), (other, 2)):
+        network.reset(torch.Generator().manual_seed(seed))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_weights_have_the_variance_they_claim():
+    layer = MLP(50, 1, width=400).layers[0]
+    assert float(layer.weight.detach().var()) == pytest.approx(1 / 50, rel=0.05)
+    assert not layer.bias.any()
+
+
+def test_a_critic_starts_at_zero_and_reads_standardised_rows():
+    critic, x = Critic(2, width=8).double(), 5 + 3 * zoo.randn(0, 200, 2)
+    assert not critic(x).any()
+    critic.standardise(x)
+    seen = []
+    critic.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    assert critic(x).shape == (200,)
+    torch.testing.assert_close(seen[0].mean(0), torch.zeros(2).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(seen[0].std(0), torch.ones(2).double())
+    assert {"mean", "scale"} <= set(critic.state_dict())  # saved with the weights
+
+
+@every_kernel
+@pytest.mark.parametrize("dim", [1, 3])
+def test_a_kernel_knows_its_derivative(kernel, dim):
+    r = torch.linspace(0.1, 4, 50, dtype=zoo.DOUBLE)[:, None]
+    by_autograd = autodiff.gradient(lambda r: kernel.value(r[:, 0], dim), r)
+    torch.testing.assert_close(kernel.derivative(r, dim), by_autograd, rtol=1e-12, atol=1e-14)
+
+
+def test_kernels_are_their_formulas():
+    r, z = zoo.doubles(0.3, 2.0), zoo.doubles(0.3, 2.0).sqrt()
+    for p in (2, 3, 4):
+        torch.testing.assert_close(kernels.Power(p).value(r, 2), z**p / p)
+    ring = 0.5 * kernels.Power(4) - kernels.Gaussian(0.5) + (-kernels.Power(2))
+    expected = z**4 / 8 - torch.exp(-2 * r) / (0.5 * torch.pi) - r / 2
+    torch.testing.assert_close(ring.value(r, 2), expected)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_gaussian_kernel_integrates_to_one(dim):
+    h = 0.1
+    side = torch.arange(-2.5, 2.5 + h / 2, h, dtype=zoo.DOUBLE)
+    grid = torch.cartesian_prod(*[side] * dim).reshape(-1, dim)
+    total = kernels.Gaussian(0.4).value(grid.square().sum(-1), dim).sum() * h**dim
+    assert float(total) == pytest.approx(1, abs=1e-8)
+
+
+@every_kernel
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_are_sums_in_blocks_or_not(kernel, weighted, monkeypatch):
+    x, y = zoo.randn(0, 13, 2), zoo.randn(1, 7, 2)
+    w = zoo.randn(2, 7) if weighted else None
+    weight = torch.full((7,), 1 / 7, dtype=zoo.DOUBLE) if w is None else w
+
+    def direct(x: Tensor) -> Tensor:
+        pairs = [[kernel.value((a - b).square().sum(), 2) for b in y] for a in x]
+        return torch.stack([torch.stack(row) for row in pairs]) @ weight
+
+    for budget in (kernels.sums.BYTES, 200):  # 200 bytes: one row a block
+        monkeypatch.setattr(kernels.sums, "BYTES", budget)
+        torch.testing.assert_close(kernel_sum(kernel, x, y, w), direct(x), rtol=1e-13, atol=1e-14)
+        slope = autodiff.gradient(direct, x)
+        torch.testing.assert_close(kernel_sum_gradient(kernel, x, y, w), slope, rtol=1e-12, atol=1e-13)
+
+
+def test_close_points_far_away_keep_their_digits():
+    x = torch.tensor([[1e4, 0.0], [1e4 + 0.125, 0.0]])  # exact in float32
+    assert float(kernel_sum(kernels.Power(2), x[:1], x[1:])) == pytest.approx(0.125**2 / 2, rel=1e-6)
+
+
+def test_sums_refuse_mixed_precision():
+    with pytest.raises(InputError, match="float32"):
+        kernel_sum(kernels.Power(2), zoo.randn(0, 3, 2), torch.zeros(3, 2))

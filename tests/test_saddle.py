@@ -1,0 +1,169 @@
+"""The saddle stepper: the exact JKO step through a critic, from both anchors; Γ and critics as part of the state."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import zoo
+
+from validation.gaussian import bures_squared, jko_step, symmetric_kl
+from wgf import evolve, keys
+from wgf.critics import Critic
+from wgf.errors import Incompatible
+from wgf.flow import Path
+from wgf.functionals import Entropy, FDivergence, Functional, KullbackLeibler, Term
+from wgf.law import Cloud, Gaussian
+from wgf.maps import Affine, Residual
+from wgf.steppers import Base, Previous, SaddleJKO, State
+from wgf.steppers.base import never
+from wgf.steppers.saddle import Anchor
+from wgf.training import Alternate
+from wgf.tree import load_tree, save_tree
+
+A, B = zoo.doubles([2, 0.5], [0.5, 1]), zoo.doubles(1, -1)
+TARGET = Gaussian(B, torch.linalg.inv(A))
+GAME = Alternate(iterations=100, inner=4, refit=100, batch=512, rate=2e-2, critic_rate=1e-2, averaging=0.95)
+KL_TO_TARGET = {"Entropy + V": zoo.free(), "divergence": FDivergence(KullbackLeibler(), TARGET)}
+N = 4000
+
+
+def stepper(anchor: Anchor) -> SaddleJKO:
+    return SaddleJKO(Affine(2), Critic(2, 24, 1), anchor, GAME, particles=N, held=1000)
+
+
+def flow(F: Functional | Term, anchor: Anchor, taus: list[float]) -> Path:
+    return evolve(F, stepper(anchor), zoo.start(), taus, seed=0)
+
+
+def fitted(path: Path) -> list[Gaussian]:
+    """Gaussians with the moments of the pool at every step."""
+    return [Gaussian.fit(law.sample(N, keys.generator(0, 0))) for law in path.laws]
+
+
+@pytest.mark.parametrize("anchor", [Previous(), Base()], ids=repr)
+@pytest.mark.parametrize("name", KL_TO_TARGET)
+def test_two_steps_are_near_the_exact_ones(name, anchor):
+    path = flow(KL_TO_TARGET[name], anchor, [0.5, 0.5])
+    start, *laws = fitted(path)
+    exact = start
+    for law in laws:
+        before, exact = exact, jko_step(exact, A, B, 0.5)
+        assert float(bures_squared(law, exact)) ** 0.5 < 0.04
+        assert float(bures_squared(before, exact)) ** 0.5 > 0.2
+
+
+@pytest.mark.parametrize("anchor", [Previous(), Base()], ids=repr)
+def test_without_a_price_on_motion_one_step_is_a_generative_model(anchor):
+    """τ → ∞ is the f-GAN: the law is the target at once."""
+    path = flow(KL_TO_TARGET["divergence"], anchor, [1e6])
+    assert float(symmetric_kl(fitted(path)[1], TARGET)) < 0.01
+    assert path.energy[1] < 0.02
+
+
+def test_a_critic_knows_the_functional_and_never_more():
+    """KL in closed form at the pool's moments, up to the noise of 10³ held rows."""
+    path = flow(KL_TO_TARGET["divergence"], Previous(), [0.5])
+    law = fitted(path)[1]
+    log_ratio = law.log_prob(x := law.sample(20_000, keys.generator(1))) - TARGET.log_prob(x)
+    value, noise = path.infos[0].dual["FDivergence(KullbackLeibler)"], float(log_ratio.std()) / 1000**0.5
+    assert value <= float(log_ratio.mean()) + 4 * noise
+    assert value == pytest.approx(float(log_ratio.mean()), abs=0.03 + 4 * noise)
+    assert path.energy[1] == value
+
+
+def test_energies_come_from_densities_where_there_are_some_and_from_critics_elsewhere():
+    info = flow(KL_TO_TARGET["Entropy + V"], Previous(), [0.5]).infos[0]
+    assert info.energy["Entropy"] != info.dual["Entropy"]
+    assert info.energy["Entropy"] == pytest.approx(info.dual["Entropy"], abs=0.05)
+    assert set(info.energy) == {"Entropy", "Potential"}
+
+
+# Anchors
+
+
+def quick(anchor: Anchor) -> SaddleJKO:
+    return SaddleJKO(Residual(2, width=8), Critic(2, 8), anchor, zoo.GAME, **zoo.POOL)
+
+
+def test_from_the_base_the_law_is_one_push_forward_and_from_the_previous_a_chain():
+    for anchor, links in ((Base(), 1), (Previous(), 3)):
+        path = evolve(zoo.free(), quick(anchor), zoo.start(), [0.1] * 3)
+        law, count = path.final, 0
+        while law is not path.laws[0]:
+            law, count = law.base, count + 1
+        assert count == links
+        assert path.final.base is path.laws[0 if links == 1 else -2]
+
+
+def test_log_determinants_start_anew_from_the_base():
+    """Carried and not added: after three maps of the base, log ρ is that of the last one alone."""
+    path = evolve(zoo.free(), quick(Base()), zoo.start(), [0.1] * 3)
+    base = path.state.base[:40]
+    moved = path.infos[-1].map.transport(base, logdet=True)
+    torch.testing.assert_close(path.state.logdet, moved.logdet, rtol=0, atol=1e-12)
+    torch.testing.assert_close(path.state.x[:40], moved.y, rtol=0, atol=1e-12)
+    torch.testing.assert_close(path.state.log_base, zoo.start().log_prob(base), rtol=0, atol=1e-12)
+    assert torch.equal(path.state.base, zoo.start().sample(160, keys.generator(0, 0)))
+
+
+def test_costs_are_paid_from_where_the_particles_stand():
+    map, x, old = zoo.MAPS[3].perturbed(), zoo.randn(0, 20, 2), zoo.randn(1, 20, 2)
+    y, cost = Base().cost(map, x, old)
+    torch.testing.assert_close(cost, 0.5 * (map(x) - old).square().sum(-1))
+    again, own = Previous().cost(map, x, old)
+    torch.testing.assert_close(own, 0.5 * (map(x) - x).square().sum(-1))
+    assert torch.equal(y, again)
+
+
+def test_an_anchor_at_the_base_needs_base_rows():
+    path = evolve(zoo.free(), quick(Previous()), zoo.start(), [0.1])
+    with pytest.raises(Incompatible, match="base rows"):
+        evolve(zoo.free(), quick(Base()), zoo.start(), [0.1], path=path)
+
+
+def test_a_path_inverts_from_either_anchor():
+    for anchor in (Base(), Previous()):
+        path = evolve(zoo.free(), quick(anchor), zoo.start(), [0.1] * 3)
+        inverse = path.inverse(zoo.start())
+        x = zoo.start().sample(160, keys.generator(0, 0))
+        torch.testing.assert_close(inverse.map(path.state.x), x, rtol=0, atol=1e-9)
+
+
+# What a state remembers
+
+
+def test_references_are_saved_and_belong_to_the_cloud_of_their_step(tmp_path):
+    F = zoo.free() + 0.5 * zoo.PowerEntropy(2)
+    before = evolve(F, quick(Previous()), zoo.start(), []).state
+    after = evolve(F, quick(Previous()), zoo.start(), [0.1]).state
+    expected = [Entropy().reference(Cloud(before.x)), zoo.PowerEntropy(2).reference(Cloud(before.x))]
+    save_tree(after.tree(), tmp_path / "state.safetensors")
+    loaded = State.from_tree(load_tree(tmp_path / "state.safetensors")).memory["references"]
+    for one, other in zip(loaded, expected, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert set(after.memory) == {"map", "critics", "references"}
+
+
+def test_critics_are_warm_started():
+    """With no training at all, the next step's critic is the saved one: its value is that of the same function."""
+    path = evolve(zoo.free(), quick(Previous()), zoo.start(), [0.1])
+    memory = path.state.memory
+    critic = Critic(2, 8).double()
+    critic.load_state_dict({name.removeprefix("0."): value for name, value in memory["critics"].items()})
+    dual = Entropy().dual(memory["references"][0])
+    x, z = path.state.x[:40], dual.gamma.sample(200_000, keys.generator(7))
+    assert path.infos[0].dual["Entropy"] == pytest.approx(dual.value(critic, x, z).item(), abs=0.02)
+    still = replace(quick(Previous()), training=replace(zoo.GAME, iterations=1, inner=1, refit=0, critic_rate=1e-30))
+    carried = still.step(zoo.free(), path.state, 0.1, never)[0].memory["critics"]
+    assert all(torch.equal(carried[name], memory["critics"][name]) for name in carried)
+
+
+def test_equal_terms_are_told_apart():
+    F = zoo.free() + FDivergence(KullbackLeibler(), TARGET) + 2 * FDivergence(KullbackLeibler(), zoo.target())
+    info = evolve(F, quick(Previous()), zoo.start(), [0.1]).infos[0]
+    divergences = ["FDivergence(KullbackLeibler)", "FDivergence(KullbackLeibler) 2"]
+    assert list(info.dual) == ["Entropy", *divergences]
+    assert list(info.energy) == ["Entropy", "Potential", *divergences]
+    assert all(math.isfinite(value) for value in info.energy.values())

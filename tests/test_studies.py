@@ -1,0 +1,43 @@
+"""The studies of `wgf validate`: the cheap ones hold here, the long ones under the marker slow."""
+
+import importlib
+import os
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from validation.report import Report
+
+
+def _run(name: str) -> Report:
+    report = importlib.import_module(f"validation.studies.{name}").study(quick=True)
+    assert isinstance(report.figure, Figure)
+    assert all(axis.get_xlabel() and axis.get_title() for axis in report.figure.axes)
+    return report
+
+
+def _hold(report: Report) -> None:
+    broken = [check for check in report.checks if not check.holds]
+    assert report.checks and not broken, broken
+
+
+@pytest.mark.parametrize("name", ["ou_order", "langevin"])
+def test_cheap_studies_hold(name: str) -> None:
+    _hold(_run(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ou_accuracy", "saddle_ou", "logdet_cost", "heat", "mckean_vlasov"])
+def test_long_studies_hold(name: str) -> None:
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        _hold(_run(name))
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("WGF_DATA" not in os.environ, reason="the published moments lie in the WGF_DATA folder")
+def test_german_credit_holds() -> None:
+    _hold(_run("german_credit"))

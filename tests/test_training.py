@@ -1,0 +1,313 @@
+"""Training on problems whose answers are known: minima, saddle points, restored and averaged weights."""
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+import zoo
+from torch import Tensor, nn
+
+from wgf.errors import Diverged, InputError
+from wgf.training import LBFGS, Adam, Alternate, Progress, saddle
+
+H, CENTRE = zoo.doubles([3, 1, 0], [1, 2, 0.5], [0, 0.5, 1]), zoo.doubles(1, -2, 0.5)
+DATA = zoo.randn(0, 64, 3)
+
+
+def never(progress: Progress) -> bool:
+    return False
+
+
+class Point(nn.Module):
+    """One vector to train."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__()
+        self.w = nn.Parameter(zoo.doubles(*values))
+
+
+@dataclass
+class Bowl:
+    """½E(w − c − ξ)ᵀH(w − c − ξ) over rows ξ: its minimum is at c + mean ξ."""
+
+    point: Point
+    rows: int = len(DATA)
+    seen: list[Tensor] = field(default_factory=list)
+
+    def loss(self, rows: Tensor, key: int) -> Tensor:
+        self.seen.append(rows)
+        away = self.point.w - CENTRE - DATA[rows]
+        return 0.5 * (away @ H * away).sum(-1).mean()
+
+    def score(self) -> float:
+        with torch.no_grad():
+            return float(self.loss(torch.arange(self.rows), 0))
+
+
+MINIMUM = CENTRE + DATA.mean(0)
+
+
+def test_lbfgs_finds_the_minimum_of_a_quadratic():
+    point = Point(0, 0, 0)
+    curve = LBFGS(50, tolerance=1e-12).minimise(Bowl(point), point, 0, never)
+    torch.testing.assert_close(point.w.detach(), MINIMUM, rtol=0, atol=1e-9)
+    assert [index for index, _ in curve] == list(range(len(curve)))
+    assert curve[0][1] == pytest.approx(Bowl(Point(0, 0, 0)).score())
+    assert curve[-1][1] <= curve[0][1]
+
+
+def test_lbfgs_restores_its_start_where_it_fails():
+    class Cliff(Bowl):
+        def loss(self, rows: Tensor, key: int) -> Tensor:
+            return super().loss(rows, key) + (self.point.w[0] - 0.5).clamp(max=0) * math.nan
+
+    point = Point(0, 0, 0)
+    with pytest.raises(Diverged, match="loss of nan"):
+        LBFGS(5).minimise(Cliff(point), point, 0, never)
+    assert torch.equal(point.w.detach(), zoo.doubles(0, 0, 0))
+
+
+def test_adam_reaches_the_minimum():
+    point = Point(0, 0, 0)
+    Adam(iterations=400, batch=64, rate=5e-2).minimise(Bowl(point), point, 0, never)
+    torch.testing.assert_close(point.w.detach(), MINIMUM, rtol=0, atol=2e-3)
+
+
+def test_batches_cover_the_rows_evenly():
+    point = Point(0, 0, 0)
+    bowl = Bowl(point)
+    Adam(iterations=8, batch=24, checks=1).minimise(bowl, point, 5, never)
+    batches = [rows for rows in bowl.seen if len(rows) == 24]
+    assert len(batches) == 8
+    counts = torch.bincount(torch.cat(batches), minlength=64)
+    assert counts.tolist() == [3] * 64  # 8 · 24 = 3 · 64
+    assert all(len(rows.unique()) == 24 for rows in batches)
+    again = Bowl(Point(0, 0, 0))
+    Adam(iterations=8, batch=24, checks=1).minimise(again, again.point, 6, never)
+    assert not torch.equal(again.seen[1], bowl.seen[1])  # another key, another start
+
+
+@pytest.mark.parametrize("recipe", [Adam(iterations=40, batch=16), LBFGS(10)], ids=["Adam", "LBFGS"])
+def test_the_key_decides_every_bit(recipe):
+    ends = []
+    for _ in range(2):
+        point = Point(0, 0, 0)
+        recipe.minimise(Bowl(point), point, 3, never)
+        ends.append(point.w.detach())
+    assert torch.equal(*ends)
+
+
+# What Adam keeps
+
+
+class Drift:
+    """A loss that pushes w upwards without end, and a score that is best at w = ½: training passes the best point."""
+
+    rows = 4
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        self.scored: list[tuple[float, float]] = []
+
+    def loss(self, rows: Tensor, key: int) -> Tensor:
+        return -self.point.w.sum()
+
+    def score(self) -> float:
+        w = float(self.point.w.detach())
+        self.scored.append((abs(w - 0.5), w))
+        return abs(w - 0.5)
+
+
+def test_the_best_weights_are_kept_and_are_a_copy():
+    point = Point(0.0)
+    drift = Drift(point)
+    curve = Adam(iterations=100, rate=0.05, checks=20).minimise(drift, point, 0, never)
+    best, at = min(drift.scored)
+    assert point.w.item() == at
+    assert best == min(score for _, score in curve) < 0.1
+    assert max(w for _, w in drift.scored) > at + 0.5  # it went on, and came back
+    assert curve[0] == (0, 0.5)
+
+
+def test_training_that_never_improves_leaves_the_start():
+    point = Point(0.5)
+    Adam(iterations=30, rate=0.05).minimise(Drift(point), point, 0, never)
+    assert point.w.item() == 0.5
+
+
+def test_scores_are_those_of_the_average():
+    """After one step of size r the average is w_0 + (1 − past) r with past = 1/10."""
+    point = Point(0.0)
+    drift = Drift(point)
+    Adam(iterations=1, rate=0.1, checks=1).minimise(drift, point, 0, never)
+    assert drift.scored[1][1] == pytest.approx(0.9 * 0.1, rel=1e-6)
+
+
+def test_the_rate_decays_to_its_final_share():
+    seen = []
+
+    class Watched(Drift):
+        def loss(self, rows: Tensor, key: int) -> Tensor:
+            seen.append(float(self.point.w.detach()))
+            return super().loss(rows, key)
+
+    Adam(iterations=200, rate=0.1, final=0.01, checks=1).minimise(Watched(point := Point(0.0)), point, 0, never)
+    steps = torch.tensor(seen).diff()  # a constant gradient: each step has the length of the rate
+    assert float(steps[0]) == pytest.approx(0.1, rel=1e-3)
+    assert float(steps[99]) == pytest.approx(0.1 * (0.01 + 0.99 * 0.5), rel=0.02)
+    assert float(steps[-1]) == pytest.approx(0.001, rel=0.1)
+
+
+class Poisoned(Drift):
+    """NaN at the losses whose numbers are in `at`."""
+
+    def __init__(self, point: Point, at: set[int]) -> None:
+        super().__init__(point)
+        self.at, self.count, self.before = at, 0, []
+
+    def loss(self, rows: Tensor, key: int) -> Tensor:
+        self.before.append(float(self.point.w.detach()))
+        self.count += 1
+        return super().loss(rows, key) * (math.nan if self.count in self.at else 1.0)
+
+    def score(self) -> float:
+        return -float(self.point.w.detach())
+
+
+def test_a_retry_restores_the_best_weights_and_halves_the_rate():
+    point = Point(0.0)
+    poisoned = Poisoned(point, at={15})
+    curve = Adam(iterations=40, rate=0.1, checks=4, averaging=0.0, final=1.0).minimise(poisoned, point, 0, never)
+    seen = poisoned.before  # w before the losses number 1, 2, …: checks come after 10, 20, 30, 40
+    assert seen[10] - seen[9] == pytest.approx(0.1, rel=1e-3)
+    assert math.isnan(seen[19])
+    assert seen[20] == pytest.approx(seen[10])  # the best so far: what was scored after ten
+    assert seen[21] - seen[20] == pytest.approx(0.05, rel=1e-3)
+    assert [math.isnan(score) for _, score in curve] == [False, False, True, False, False]
+    assert point.w.item() == pytest.approx(seen[10] + 20 * 0.05, rel=1e-2)
+
+
+def test_too_many_retries_are_a_failure_with_the_best_weights_in_place():
+    point = Point(0.0)
+    with pytest.raises(Diverged, match=r"not finite 3 times, last at iteration 40 with rate 0\.025"):
+        Adam(iterations=80, rate=0.1, checks=8, averaging=0.0, final=1.0, retries=2).minimise(
+            Poisoned(point, at=set(range(15, 100))), point, 0, never
+        )
+    assert point.w.item() == pytest.approx(1.0, rel=1e-3)
+
+
+def test_a_watch_can_stop_and_hears_where_things_stand():
+    heard: list[Progress] = []
+
+    def watch(progress: Progress) -> bool:
+        heard.append(progress)
+        return len(heard) == 3
+
+    point = Point(0, 0, 0)
+    curve = Adam(iterations=80, batch=64, checks=8).minimise(Bowl(point), point, 0, watch)
+    assert [progress.iteration for progress in heard] == [10, 20, 30]
+    assert [score for _, score in curve[1:]] == [progress.loss for progress in heard]
+    assert heard[0].of == 80
+    assert heard[0].seconds <= heard[1].seconds
+
+
+# Games
+
+
+class Quadratic:
+    """½a x² + b x y − ½c y² + p x + q y: x lowers it, y raises it."""
+
+    rows = 8
+    a, b, c, p, q = 2.0, 1.5, 1.0, -1.0, 0.5
+
+    def __init__(self, x: Point, y: Point) -> None:
+        self.x, self.y = x.w, y.w
+
+    def value(self) -> Tensor:
+        x, y = self.x, self.y
+        return (0.5 * self.a * x**2 + self.b * x * y - 0.5 * self.c * y**2 + self.p * x + self.q * y).sum()
+
+    def descent(self, rows: Tensor, key: int) -> Tensor:
+        return self.value()
+
+    def ascent(self, rows: Tensor, key: int) -> Tensor:
+        return -self.value()
+
+    @classmethod
+    def solution(cls) -> Tensor:
+        matrix = zoo.doubles([cls.a, cls.b], [cls.b, -cls.c])
+        return torch.linalg.solve(matrix, zoo.doubles(-cls.p, -cls.q))
+
+
+GAME = Alternate(iterations=500, inner=3, refit=200, rate=5e-2, critic_rate=5e-2, batch=8)
+
+
+def test_a_game_ends_at_its_saddle_point():
+    x, y = Point(3.0), Point(-2.0)
+    curve = saddle(Quadratic(x, y), x, y, GAME, 0, never)
+    torch.testing.assert_close(torch.cat([x.w, y.w]).detach(), Quadratic.solution(), rtol=0, atol=0.02)
+    value = Quadratic(*(Point(each) for each in Quadratic.solution().tolist())).value().item()
+    assert curve[-1][1] == pytest.approx(value, abs=0.02)
+
+
+def test_refitting_is_the_best_answer_to_the_final_map():
+    x, y = Point(3.0), Point(-2.0)
+    saddle(Quadratic(x, y), x, y, Alternate(2, 1, 600, 8, rate=1e-2, critic_rate=5e-2), 0, never)
+    answer = (Quadratic.b * x.w.item() + Quadratic.q) / Quadratic.c
+    assert abs(x.w.item() - float(Quadratic.solution()[0])) > 1
+    assert y.w.item() == pytest.approx(answer, abs=0.05)
+
+
+def test_a_game_can_be_stopped():
+    heard: list[Progress] = []
+    x, y = Point(3.0), Point(-2.0)
+    curve = saddle(Quadratic(x, y), x, y, GAME, 0, lambda progress: bool(heard.append(progress)) or len(heard) == 2)
+    assert [progress.iteration for progress in heard] == [iteration for iteration, _ in curve] == [25, 50]
+
+
+class Spoiled(Quadratic):
+    """NaN to the map at its moves number `at`."""
+
+    def __init__(self, x: Point, y: Point, at: set[int]) -> None:
+        super().__init__(x, y)
+        self.at, self.moves = at, 0
+
+    def descent(self, rows: Tensor, key: int) -> Tensor:
+        self.moves += 1
+        return super().descent(rows, key) * (math.nan if self.moves in self.at else 1.0)
+
+
+def test_a_game_recovers_from_a_loss_that_is_not_finite():
+    x, y = Point(3.0), Point(-2.0)
+    curve = saddle(Spoiled(x, y, {40}), x, y, GAME, 0, never)
+    assert [math.isnan(value) for _, value in curve].count(True) == 1
+    torch.testing.assert_close(torch.cat([x.w, y.w]).detach(), Quadratic.solution(), rtol=0, atol=0.02)
+
+
+def test_a_game_gives_up_with_the_last_good_weights():
+    x, y = Point(3.0), Point(-2.0)
+    with pytest.raises(Diverged, match="not finite 4 times"):
+        saddle(Spoiled(x, y, set(range(26, 10_000))), x, y, GAME, 0, never)
+    assert torch.isfinite(x.w).all()
+    assert torch.isfinite(y.w).all()
+    assert x.w.item() < 3
+
+
+BAD = {
+    "iterations must be": lambda: Adam(iterations=0),
+    "batch must be": lambda: Adam(batch=0.5),
+    "rate must be": lambda: Adam(rate=-1.0),
+    "averaging must lie in": lambda: Adam(averaging=1.0),
+    "tolerance must be": lambda: LBFGS(tolerance=0.0),
+    "iterations must be an integer of at least 1, got 0": lambda: LBFGS(0),
+    "inner must be": lambda: Alternate(inner=0),
+    "refit must be": lambda: Alternate(refit=-1),
+    "critic_rate must be": lambda: Alternate(critic_rate=math.nan),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_recipes_are_refused_by_name(message):
+    with pytest.raises(InputError, match=message):
+        BAD[message]()

@@ -1,0 +1,94 @@
+"""The Laplacian of a two-layer potential at the price of one matrix product a gradient."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+BLOCK = 2 * 2**20  # bytes of pair products made at once: what stays in a core's cache
+ON_GPU = 256 * 2**20
+
+
+def curvature(
+    D: Float[Tensor, "n m"], c: Float[Tensor, "n k"], K: Float[Tensor, "k m"], B: Float[Tensor, "m d"]
+) -> Float[Tensor, " n"]:
+    """Σ_j c_j |(K diag(D) B)_j|² for each row (D, c): tr ∇²Φ of the layer c = w σ″, K behind slopes D and weights B.
+
+    |(K diag(D) B)_j|² is a quadratic form in D, so all rows are one product of the pairs D_a D_{a+s} with coefficients
+    that no row changes: k·m·(m + 2)/2 multiplications a row where d tangents take k·m·d. Each of the three gradients is
+    one more product or none, and nothing of size n·m² is kept.
+    """
+    return _Curvature.apply(D, c, _coefficients(K, B))
+
+
+class _Curvature(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, D: Tensor, c: Tensor, coefficients: Tensor) -> Tensor:
+        forms, slopes = torch.empty_like(c), torch.empty_like(D)
+        blocks = _blocks(D)
+        m, shifts = D.shape[1], D.shape[1] // 2 + 1
+        room = D.new_zeros(blocks[0].stop, shifts, m + shifts)
+        for rows in blocks:
+            products = _products(D[rows])
+            torch.mm(products.flatten(1), coefficients.T, out=forms[rows])
+            if ctx.needs_input_grad[0]:
+                slopes[rows] = _slope(D[rows], (c[rows] @ coefficients).view_as(products), room[: len(products)])
+        ctx.save_for_backward(D, c, forms, slopes)
+        return (c * forms).sum(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        D, c, forms, slopes = ctx.saved_tensors
+        weighted = g[:, None] * c
+        to_coefficients = D.new_zeros(c.shape[1], D.shape[1] * (D.shape[1] // 2 + 1))
+        for rows in _blocks(D):
+            to_coefficients.addmm_(weighted[rows].T, _products(D[rows]).flatten(1))
+        return g[:, None] * slopes, g[:, None] * forms, to_coefficients
+
+
+def _blocks(D: Tensor) -> list[slice]:
+    n, m = D.shape
+    size = max(1, (ON_GPU if D.is_cuda else BLOCK) // (D.element_size() * m * (m // 2 + 1)))
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _coefficients(K: Tensor, B: Tensor) -> Tensor:
+    """V (k, (m//2 + 1)·m) with Σ_{s,a} V_{j,(s,a)} D_a D_{a+s} = |(K diag(D) B)_j|², indices mod m."""
+    m, shifts = K.shape[1], K.shape[1] // 2 + 1
+    a = torch.arange(m, device=K.device)
+    partner = (a + torch.arange(shifts, device=K.device)[:, None]) % m
+    times = torch.full((shifts, 1), 2.0, dtype=K.dtype, device=K.device)
+    times[0] = 1.0
+    if m % 2 == 0:
+        times[-1] = 1.0  # half a turn away, each pair comes twice
+    gram = times * (B @ B.T)[a, partner]
+    return (K[:, None, :] * K[:, partner] * gram).flatten(1)
+
+
+def _products(D: Tensor) -> Tensor:
+    """(n, m//2 + 1, m) with [i, s, a] = D_ia D_i,a+s."""
+    return D[:, None, :] * _shifted(D)
+
+
+def _shifted(D: Tensor) -> Tensor:
+    """The view (n, m//2 + 1, m) with [i, s, a] = D_i,(a+s mod m)."""
+    n, m = D.shape
+    return torch.cat([D, D], 1).as_strided((n, m // 2 + 1, m), (2 * m, 1, 1))
+
+
+def _slope(D: Tensor, R: Tensor, room: Tensor) -> Tensor:
+    """The gradient in D of Σ_{s,a} R_{s,a} D_a D_{a+s}: one sum over s as it stands, one after shifting back by s.
+
+    Rows written one column wider than they are read shift by one more each: `room` (n, m//2 + 1, m + m//2 + 1), zero
+    past column m, turns the second sum into a plain one.
+    """
+    n, shifts, m = R.shape
+    torch.mul(R, D[:, None, :], out=room[:, :, :m])
+    wide = m + shifts - 1
+    back = room.flatten(1)[:, : shifts * wide].view(n, shifts, wide).sum(1)
+    slope = R.mul_(_shifted(D)).sum(1) + back[:, :m]
+    slope[:, : wide - m] += back[:, m:]
+    return slope

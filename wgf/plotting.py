@@ -1,0 +1,139 @@
+"""Figures of a flow: its energy in time and where its particles ended, the exact solution beside them where known."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from wgf import keys
+from wgf.flow import Path
+from wgf.law import Gaussian, Law
+from wgf.moments import exact_gaussian
+from wgf.problem import Problem
+from wgf.steppers.base import State, observe
+
+OURS, EXACT, START = "tab:blue", "black", "tab:gray"
+DRAWS = 8192  # of the exact law, for its energy
+DOTS = 4000  # particles that a scatter plot shows
+
+
+def figure_of_run(problem: Problem, path: Path) -> Figure:
+    """Energy along time; the particles of the last step (d = 1: histogram); for d > 2, means and variances as well."""
+    wide = problem.dim > 2
+    figure = Figure(figsize=(13.2 if wide else 9.2, 4.0), layout="constrained")
+    axes = figure.subplots(1, 3 if wide else 2)
+    figure.suptitle(f"{problem.title or 'Flow'}, {len(path)} steps to t = {path.times[-1]:g}")
+    energy(axes[0], problem, path)
+    x, law = path.state.x.detach().cpu().double(), None if problem.exact is None else problem.exact(path.times[-1])
+    if problem.dim == 1:
+        histogram(axes[1], x, law, problem.initial)
+    else:
+        particles(axes[1], x, law, problem.initial)
+    if wide:
+        moments(axes[2], x, exact_gaussian(problem, path.times[-1]))
+    return figure
+
+
+def energy(axis: Axes, problem: Problem, path: Path) -> None:
+    """F along the path, without the terms that the stepper cannot see, and the same of the exact solution."""
+    known = [
+        name
+        for name in path.energies[-1]
+        if all(not math.isnan(seen.get(name, math.nan)) for seen in path.energies[1:])
+    ]
+    missing = [name for name in path.energies[-1] if name not in known]
+    finish(axis, "Energy", "time t", "F(ρ) [nats]" + "".join(f" without {name}" for name in missing))
+    if not known:
+        axis.text(0.5, 0.5, "not known to this stepper", ha="center", transform=axis.transAxes)
+        return
+    values = [math.fsum(seen.get(name, math.nan) for name in known) for seen in path.energies]
+    if problem.exact is not None:
+        times = torch.linspace(0, path.times[-1], 41).tolist()
+        exact = [_exact_energy(problem, t, known) for t in times]
+        if not any(math.isnan(value) for value in exact):
+            axis.plot(times, exact, "-", color=EXACT, lw=1, label=f"exact, {DRAWS} draws")
+    axis.plot(path.times, values, "o", color=OURS, ms=4, label="wgf")
+    axis.legend(fontsize="small")
+
+
+def histogram(axis: Axes, x: Tensor, exact: Law | None, initial: Law) -> None:
+    """The density of particles on the line."""
+    axis.hist(x[:, 0].numpy(), bins=80, density=True, color=OURS, alpha=0.45, label=f"wgf, {len(x):,} particles")
+    low, high = axis.get_xlim()
+    grid = torch.linspace(low, high, 400, dtype=torch.float64)[:, None]
+    for law, style, colour, name in ((initial, "--", START, "start"), (exact, "-", EXACT, "exact")):
+        if law is not None and law.has_density:
+            axis.plot(grid[:, 0], law.to(torch.float64).log_prob(grid).exp(), style, color=colour, lw=1.2, label=name)
+    finish(axis, "Particles", "x", "density")
+
+
+def particles(axis: Axes, x: Tensor, exact: Law | None, initial: Law) -> None:
+    """The first two coordinates of particles, with the σ-ellipses of Gaussian laws or the contours of other densities."""
+    shown = x[torch.randperm(len(x), generator=keys.generator(0))[:DOTS]]
+    axis.plot(
+        shown[:, 0], shown[:, 1], ".", color=OURS, ms=2.5, alpha=0.35, mew=0, label=f"wgf, {len(shown):,} particles"
+    )
+    axis.autoscale(False)
+    if isinstance(initial, Gaussian):
+        ellipses(axis, initial, (2,), "--", START, "start, 2σ")
+    if isinstance(exact, Gaussian):
+        ellipses(axis, exact, (1, 2, 3), "-", EXACT, "exact, 1–3σ")
+    elif exact is not None and exact.has_density and exact.dim == 2:
+        contours(axis, exact)
+    finish(axis, "Particles" if x.shape[1] == 2 else "Particles, first two coordinates", "x₁", "x₂")
+
+
+def ellipses(axis: Axes, law: Gaussian, radii: Sequence[float], style: str, colour: str, label: str) -> None:
+    """Where the first two coordinates of a Gaussian law lie at these Mahalanobis radii."""
+    angle = torch.linspace(0, 2 * math.pi, 200, dtype=torch.float64)
+    circle = torch.stack([angle.cos(), angle.sin()])
+    factor = torch.linalg.cholesky(law.covariance[:2, :2].double())
+    for k, radius in enumerate(radii):
+        edge = law.mean[:2, None].double() + radius * factor @ circle
+        axis.plot(edge[0], edge[1], style, color=colour, lw=1.1, label=None if k else label)
+
+
+def contours(axis: Axes, law: Law) -> None:
+    """Level lines of a density in the plane, over the axis as it is, at e⁻¹ᐟ² … e⁻⁹ᐟ² of its largest value there."""
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    u = torch.linspace(left, right, 150, dtype=torch.float64)
+    v = torch.linspace(low, high, 150, dtype=torch.float64)
+    grid = torch.cartesian_prod(u, v)
+    value = law.to(torch.float64).log_prob(grid).reshape(150, 150).T
+    levels = [float(value.max()) - k**2 / 2 for k in (3, 2, 1)]
+    axis.contour(u, v, value, levels=levels, colors=EXACT, linewidths=1.1, linestyles="-")
+    axis.plot([], [], "-", color=EXACT, lw=1.1, label="exact")
+
+
+def moments(axis: Axes, x: Tensor, exact: Gaussian | None) -> None:
+    """Mean and variance of every coordinate."""
+    index = torch.arange(1, x.shape[1] + 1)
+    for values, truth, marker, colour, name in (
+        (x.mean(0), None if exact is None else exact.mean, "o", OURS, "mean"),
+        (x.var(0), None if exact is None else exact.covariance.diagonal(), "s", "tab:orange", "variance"),
+    ):
+        if truth is not None:
+            axis.hlines(truth, index - 0.4, index + 0.4, color=EXACT, lw=1.2, label="exact" if name == "mean" else None)
+        axis.plot(index, values, marker, color=colour, ms=4, mfc="none", label=f"wgf, {name}")
+    finish(axis, "Moments by coordinate", "coordinate", "mean, variance")
+
+
+def finish(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    """Title, labels, a light grid, and a legend where something is labelled."""
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.grid(alpha=0.25)
+    if axis.get_legend_handles_labels()[1]:
+        axis.legend(fontsize="small", loc="best")
+
+
+def _exact_energy(problem: Problem, time: float, known: Sequence[str]) -> float:
+    """The same terms of F at the exact law, on draws that are the same for every time."""
+    assert problem.exact is not None
+    law = problem.exact(time)
+    x = law.sample(DRAWS, keys.generator(0, device=law.like.device))
+    log_base = law.log_prob(x) if law.has_density else None
+    seen = observe(problem.F, State(x, 0, logdet=x.new_zeros(len(x)), log_base=log_base), DRAWS)
+    return math.fsum(seen[name] for name in known)

@@ -1,0 +1,243 @@
+"""Run folders: every finished step is kept whole, and an interrupted run goes on with the bits it would have had.
+
+A folder holds spec.toml (complete), metrics.jsonl (a line for the start and one a step), step-NNNN.safetensors (what
+the stepper remembers of each step), pool-NNNN.safetensors (the particles, of the latest step only), figures/, and
+manifest.json, which is replaced after each step: what it does not list does not count.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path as Folder
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from wgf import manifest, spec
+from wgf.errors import InputError, Unknown
+from wgf.flow import Path, evolve
+from wgf.law import Empirical, Law
+from wgf.manifest import GROWING, Manifest
+from wgf.moments import compared
+from wgf.observers import Observer, measured
+from wgf.spec import Experiment
+from wgf.steppers.base import Certificate, Info, Variational
+from wgf.tree import Tree, load_tree, save_tree
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPEC, FIGURE = "spec.toml", "figures/run.png"
+CODE = "code = true  # started from Python, by objects that no spec can say: wgf.runs.resume(folder, experiment=...)\n"
+
+
+def run(experiment: Experiment, folder: Folder, observers: Sequence[Observer] = ()) -> Path:
+    """Flow `experiment` and keep it in `folder`, which is made if need be.
+
+    Raises: InputError for a folder that is not empty, and for whatever the flow refuses before its first step: nothing
+    is written then. Diverged as `evolve`; the steps finished before it are kept.
+    """
+    refuse_used(folder)
+    start = begin(experiment)
+    saver = Saver(experiment, Manifest(folder))
+    return _evolve(experiment, experiment.taus, start, [saver, *observers])
+
+
+def resume(folder: Folder, observers: Sequence[Observer] = (), experiment: Experiment | None = None) -> Path:
+    """Take the steps that the run in `folder` still lacks, with the bits that it would have had uninterrupted.
+
+    `experiment` is needed for a run that was started from code, and read from spec.toml otherwise.
+    Raises: InputError, naming the file, where one is missing, truncated or edited.
+    """
+    experiment, path = load(folder, experiment)
+    saver = Saver(experiment, manifest.read(folder))
+    saver.tidy()
+    return _evolve(experiment, experiment.taus[len(path) :], path, [saver, *observers])
+
+
+def load(folder: Folder, experiment: Experiment | None = None) -> tuple[Experiment, Path]:
+    """A run as far as it has come: what was asked for, and its path, the laws rebuilt from the weights of each step.
+
+    Laws of steps that were no maps, of which no particles are kept, raise `Unknown` when asked for samples.
+    Raises: InputError as `resume`.
+    """
+    listed = manifest.read(folder)
+    listed.check()
+    experiment = _experiment(folder) if experiment is None else experiment
+    path = begin(experiment)
+    for step in range(1, int(listed.about.get("steps", 0)) + 1):
+        tree = load_tree(folder / step_name(step))
+        _follow(experiment, path, tree, _pool(folder, step) if pool_name(step) in listed.files else None)
+    return experiment, path
+
+
+def begin(experiment: Experiment) -> Path:
+    """The path before the first step; raises InputError where the run cannot be."""
+    try:
+        return _evolve(experiment, [], None, [])
+    except (ArithmeticError, MemoryError, RuntimeError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise InputError(f"this run cannot draw its particles: {first}") from error
+
+
+def rows(folder: Folder) -> list[dict[str, Any]]:
+    """What each finished step measured, the start first: the lines of metrics.jsonl that the manifest lists."""
+    size = manifest.read(folder).files[GROWING]["bytes"]
+    with (folder / GROWING).open("rb") as stream:
+        return [json.loads(line) for line in stream.read(size).splitlines()]
+
+
+def add_figure(folder: Folder, figure: "Figure", name: str = FIGURE) -> Folder:
+    """Keep `figure` in the run folder, listed in its manifest; where it lies."""
+    file = folder / name
+    file.parent.mkdir(exist_ok=True)
+    figure.savefig(file, dpi=150)
+    manifest.read(folder).commit([name])
+    return file
+
+
+def refuse_used(folder: Folder) -> None:
+    """Raise InputError unless `folder` is an empty folder, or nothing yet."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; name a folder that is empty or does not exist")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; name another folder, or go on with its run by wgf resume {folder}")
+
+
+def step_name(step: int) -> str:
+    """The file of a step's weights."""
+    return f"step-{step:04d}.safetensors"
+
+
+def pool_name(step: int) -> str:
+    """The file of the particles after a step."""
+    return f"pool-{step:04d}.safetensors"
+
+
+class Saver(Observer):
+    """Keeps each step in the folder of a manifest as soon as it is finished; nothing is written before `begin`."""
+
+    def __init__(self, experiment: Experiment, listed: Manifest) -> None:
+        self.experiment, self.manifest, self.folder = experiment, listed, listed.folder
+
+    def begin(self, path: Path, steps: int) -> None:
+        if self.manifest.files:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        said = self.experiment.spec
+        (self.folder / SPEC).write_text(CODE if said is None else spec.write(said), encoding="utf-8")
+        energy = {f"energy.{name}": value for name, value in path.energies[0].items()}
+        self._append({"step": 0, "time": 0.0, "energy": path.energy[0], **energy}, path)
+        self.manifest.commit([SPEC, GROWING], **_about(), steps=0, of=steps)
+
+    def after(self, path: Path) -> None:
+        step, state, info = len(path), path.state, path.infos[-1]
+        seen = {"time": path.times[-1], "energies": path.energies[-1], "info": _told(info)}
+        save_tree({**seen, "step": state.step, "memory": state.memory}, self.folder / step_name(step))
+        pool = {"x": state.x, "logdet": state.logdet, "log_base": state.log_base}
+        save_tree(pool, self.folder / pool_name(step))
+        self._append(measured(path), path)
+        old = [name for name in self.manifest.files if name.startswith("pool-") and name != pool_name(step)]
+        self.manifest.commit([GROWING, step_name(step), pool_name(step)], old, steps=step)
+        for name in old:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what an interruption left behind: files and lines that the manifest does not list."""
+        for pattern in ("step-*", "pool-*", "*.part"):
+            for file in self.folder.glob(pattern):
+                if file.name not in self.manifest.files:
+                    file.unlink()
+        with (self.folder / GROWING).open("rb+") as stream:
+            stream.truncate(self.manifest.files[GROWING]["bytes"])
+
+    def _append(self, row: Mapping[str, Any], path: Path) -> None:
+        told = {**row, **compared(self.experiment.problem, path.times[-1], path.state.x)}
+        line = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in told.items()}
+        with (self.folder / GROWING).open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line) + "\n")
+
+
+class Lost(Law):
+    """The law of a step of which no particles were kept: only its dimension and dtype are known."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+
+    @property
+    def like(self) -> Tensor:
+        return self._like
+
+    @property
+    def has_density(self) -> bool:
+        return False
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> NoReturn:
+        raise Unknown("a run folder keeps the particles of its latest step only, and this step was not a map")
+
+    def log_prob(self, x: Tensor) -> NoReturn:
+        raise Unknown("this step of a saved run was not a map, so its density is not known")
+
+    def to(self, target: torch.dtype | torch.device | str) -> "Lost":
+        return Lost(self._like.to(target))
+
+
+def _evolve(experiment: Experiment, taus: Sequence[float], path: Path | None, observers: Sequence[Observer]) -> Path:
+    problem = experiment.problem
+    return evolve(
+        problem.F, experiment.stepper, problem.initial, taus, seed=experiment.seed, observers=observers, path=path
+    )
+
+
+def _experiment(folder: Folder) -> Experiment:
+    said = spec.read(folder / SPEC)
+    if "code" in said:
+        raise InputError(f"{folder} was started from Python, by objects that no spec can say: resume it from Python")
+    return spec.build(said)
+
+
+def _follow(experiment: Experiment, path: Path, tree: Tree, pool: Tree) -> None:
+    """`path` one step further, by what was kept of that step; `pool` is its particles, where they were kept."""
+    state = replace(path.state, step=tree["step"], memory=tree["memory"], **(pool or {}))
+    info, stepper, law = _heard(tree["info"]), experiment.stepper, path.final
+    if isinstance(stepper, Variational):
+        info = replace(info, map=stepper.remembered(state.memory, path.laws[0].like))
+        law = stepper.law(path.final, path.laws[0], state, info)
+    else:
+        law = Lost(path.laws[0].like) if pool is None else Empirical(state.x)
+    path.laws.append(law)
+    path.times.append(tree["time"])
+    path.energies.append(tree["energies"])
+    path.infos.append(info)
+    path.state = state
+
+
+def _pool(folder: Folder, step: int) -> Tree:
+    return load_tree(folder / pool_name(step))
+
+
+def _told(info: Info) -> Tree:
+    """What a step reported, as a tree; its live objects are left out."""
+    seen = info.certificate
+    return {
+        "energy": dict(info.energy),
+        "moved": info.moved,
+        "certificate": None if seen is None else {"value": seen.value, "standard_error": seen.standard_error},
+        "dual": dict(info.dual),
+        "measures": dict(info.measures),
+        "curve": [list(point) for point in info.curve],
+        "seconds": info.seconds,
+    }
+
+
+def _heard(told: Tree) -> Info:
+    seen = told["certificate"]
+    curve = [(int(iteration), float(score)) for iteration, score in told["curve"]]
+    return Info(**{**told, "certificate": None if seen is None else Certificate(**seen), "curve": curve})
+
+
+def _about() -> dict[str, str]:
+    return {"wgf": version("wgf-toolkit"), "torch": str(torch.__version__)}

@@ -1,0 +1,132 @@
+"""Specs: a run as plain nested tables, checked against the constructors it names, and written out complete."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+import torch
+
+from wgf import checks, registry
+from wgf.components import Reader, Table, as_table, refuse_unknown, scalar
+from wgf.errors import SpecError
+from wgf.problem import Problem
+from wgf.schedule import Constant, Schedule
+from wgf.steppers import Stepper
+
+PROBLEMS = "wgf.problems"
+"""The entry points that name the problems."""
+ROOT = ("seed", "dtype", "tau", "steps", "taus", "schedule", "problem", "stepper")
+"""The keys of a spec."""
+STEPS = 9
+"""How many steps cover a problem's horizon where a spec gives neither their size nor their number."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that a run is: a problem, a stepper, step sizes and a seed; `spec` says it in full, where it can be said."""
+
+    problem: Problem
+    stepper: Stepper
+    taus: Sequence[float]
+    seed: int = 0
+    spec: Mapping[str, Any] | None = None
+
+
+def build(raw: Mapping[str, Any]) -> Experiment:
+    """The experiment that a spec describes; its `spec` is complete: every default written out, None left out.
+
+    Keys: problem and stepper, names or tables with a `type`; the steps as tau and steps, as taus, or as a schedule
+    (by default 9 equal ones to the problem's horizon); seed (0); dtype of the particles, "float32" or "float64".
+    Raises: SpecError, one sentence that names the key's full path, its value, and what is valid.
+    """
+    refuse_unknown(raw, ROOT, "")
+    seed = scalar(int, raw.get("seed", 0), "seed")
+    dtype = scalar(Literal["float32", "float64"], raw.get("dtype", "float32"), "dtype")
+    problem_table, problem = _problem(raw)
+    problem = replace(problem, initial=problem.initial.to(getattr(torch, dtype)))
+    said, taus = _taus(raw, problem.horizon)
+    stepper_table, stepper = Reader(problem.dim).component(Stepper, raw.get("stepper", {}), "stepper")
+    spec = {"seed": seed, "dtype": dtype, **said, "problem": problem_table, "stepper": stepper_table}
+    return Experiment(problem, stepper, taus, seed, spec)
+
+
+def resolve(raw: Mapping[str, Any]) -> Table:
+    """The complete spec that `raw` stands for: resolving it again changes nothing, and it builds the same run."""
+    return dict(build(raw).spec or {})
+
+
+def read(file: Path) -> Table:
+    """The spec in a TOML file. Raises: SpecError where it cannot be read."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{file} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"{file} is not valid TOML: {error}") from error
+
+
+def write(spec: Mapping[str, Any]) -> str:
+    """A spec as TOML."""
+    return tomli_w.dumps(spec)
+
+
+def _problem(raw: Mapping[str, Any]) -> tuple[Table, Problem]:
+    if "problem" not in raw:
+        raise SpecError(f"problem is missing; choose from {', '.join(registry.declared(PROBLEMS))}")
+    table = as_table(raw["problem"], "problem")
+    if "type" not in table:
+        raise SpecError(f"problem needs a type; choose from {', '.join(registry.declared(PROBLEMS))}")
+    factory = registry.loaded(PROBLEMS, table["type"], "problem.type", "a problem")
+    if not callable(factory):
+        raise SpecError(f"problem.type = {table['type']!r} is not a function that returns a Problem")
+    said, problem = Reader().call(factory, table, "problem")
+    if not isinstance(problem, Problem):
+        raise SpecError(f"problem.type = {table['type']!r} returned {type(problem).__name__}, not a Problem")
+    return {"type": table["type"], **said}, problem
+
+
+def _taus(raw: Mapping[str, Any], horizon: float) -> tuple[Table, Sequence[float]]:
+    """How the spec says its step sizes, written out, and what they are."""
+    ways = [key for key in ("taus", "schedule") if key in raw] + ["tau and steps"] * ("tau" in raw or "steps" in raw)
+    if len(ways) > 1:
+        raise SpecError(f"the step sizes are given twice, by {' and by '.join(ways)}; keep one of them")
+    if "schedule" in raw:
+        table, schedule = Reader().component(Schedule, raw["schedule"], "schedule")
+        return {"schedule": table}, schedule
+    if "taus" in raw:
+        taus = scalar(list[float], raw["taus"], "taus")
+        if not taus:
+            raise SpecError("taus must list at least one step size, got []")
+        for k, tau in enumerate(taus):
+            _positive(f"taus[{k}]", tau)
+        return {"taus": taus}, taus
+    tau, steps = _constant(raw, horizon)
+    return {"tau": tau, "steps": steps}, Constant(tau, steps)
+
+
+def _constant(raw: Mapping[str, Any], horizon: float) -> tuple[float, int]:
+    steps = scalar(int, raw["steps"], "steps") if "steps" in raw else None
+    if steps is not None and steps < 1:
+        raise SpecError(f"steps must be an integer of at least 1, got {steps}")
+    if "tau" not in raw:
+        return horizon / (steps or STEPS), steps or STEPS
+    tau = _positive("tau", scalar(float, raw["tau"], "tau"))
+    if steps is not None:
+        return tau, steps
+    steps = max(1, round(horizon / tau))
+    if abs(steps * tau - horizon) > 1e-6 * horizon:
+        raise SpecError(
+            f"tau = {tau:g} does not divide the horizon {horizon:g} of this problem; give steps too, or take"
+            f" tau = {horizon / steps:.6g} for {steps} steps"
+        )
+    return tau, steps
+
+
+def _positive(path: str, tau: float) -> float:
+    try:
+        return checks.positive(path, tau)
+    except ValueError as error:
+        raise SpecError(str(error)) from error
