@@ -22,7 +22,9 @@ def main(folder: Path = Path("figures"), smoke: bool = False) -> Table:
     first.savefig(folder / "fokker_planck.png", dpi=120)
     second.savefig(folder / "posterior.png", dpi=120)
     table = Table("job", "result", "compared with", "seconds", title="wgf demo")
-    table.add_row("Fokker–Planck, d = 12, t = 0.9", f"log10 SymKL {symkl:.2f}", "published −2.54", f"{halfway - began:.0f}")
+    table.add_row(
+        "Fokker–Planck, d = 12, t = 0.9", f"log10 SymKL {symkl:.2f}", "published −2.54", f"{halfway - began:.0f}"
+    )
     table.add_row(
         "breast-cancer posterior, d = 31",
         f"means within {mean:.3f} sd, sds within {sd:.1%}",

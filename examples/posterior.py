@@ -8,21 +8,21 @@ from matplotlib.figure import Figure
 
 from wgf import JKO, Adam, AdjustedLangevin, ProgressBar, Residual, evolve
 from wgf.data import BreastCancer
-from wgf.targets import LogisticPosterior, design
-from wgf.targets.logistic import logistic_regression
+from wgf.targets.logistic import logistic_regression, posterior
 
 
 def main(
     particles: int = 40_000, iterations: int = 300, chains: int = 4_000, chain_length: int = 1_500
 ) -> tuple[float, float, Figure]:
     problem = logistic_regression(BreastCancer())  # F = Entropy() + Potential(−log π), ρ₀ the prior N(0, I)
-    stepper = JKO(Residual(problem.dim), Adam(iterations, 2048), particles, held=min(4096, particles // 4), density_batch=512)
+    stepper = JKO(
+        Residual(problem.dim), Adam(iterations, 2048), particles, held=min(4096, particles // 4), density_batch=512
+    )
     taus = [0.02, 0.05, 0.15, 0.5, 1.5, 4.0, 10.0]
     bar = ProgressBar("posterior")
     path = evolve(problem.F, stepper, problem.initial.to(torch.float32), taus, seed=0, observers=[bar])
 
-    table = BreastCancer().load()
-    laplace = LogisticPosterior(design(table.X, table.names), table.y).laplace()
+    laplace = posterior(BreastCancer()).laplace()
     step = 0.5 * float(torch.linalg.eigvalsh(laplace.covariance)[0])
     long_run = evolve(
         problem.F,

@@ -197,6 +197,18 @@ def test_hutchinson_is_unbiased():
     assert ((draws.mean(0) - exact).abs() < 4 * error).all()
 
 
+def test_probes_are_signs_without_a_bias():
+    """Very many at one point: their mean is the trace within four of their standard errors, a hundredth of it."""
+    probes, x = 20_000, zoo.randn(3, 4, 3)
+    with torch.no_grad():
+        J = autodiff.jacobian(lambda x: noisy().velocity(0.3, x), x)[1]
+        estimate = divergence(noisy(probes), 0.3, x)
+    crossed = J + J.mT - 2 * torch.diag_embed(J.diagonal(dim1=1, dim2=2))
+    error = (crossed.square().sum((1, 2)) / 2 / probes).sqrt()  # Var ⟨ε, Jε⟩ = Σ_{a<b} (J_ab + J_ba)² for signs
+    assert ((estimate - J.diagonal(dim1=1, dim2=2).sum(-1)).abs() < 4 * error).all()
+    assert (error < 0.02).all()
+
+
 def test_the_gradient_of_hutchinson_is_unbiased():
     map, x, gradients = noisy(), zoo.randn(3, 20, 3), []
     weights = [w for w in map.parameters() if w.requires_grad]

@@ -19,7 +19,8 @@ def _run(name: str) -> Report:
 
 def _hold(report: Report) -> None:
     broken = [check for check in report.checks if not check.holds]
-    assert report.checks and not broken, broken
+    assert report.checks
+    assert not broken, broken
 
 
 @pytest.mark.parametrize("name", ["ou_order", "langevin"])

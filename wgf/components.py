@@ -32,7 +32,7 @@ class Reader:
         Raises: SpecError naming the full path of a key, a name or a value that cannot be used.
         """
         table = as_table(raw, path)
-        kind = self._kind(base, table, path, default)
+        kind = kind_of(base, table, path, default)
         held = default if type(default) is kind else None
         arguments, value = self.call(kind, table, path, held)
         return {"type": table.get("type", name_of(kind)), **arguments}, value
@@ -51,17 +51,6 @@ class Reader:
             if said is not None:
                 written[name] = said
         return written, _called(factory, arguments, path)
-
-    def _kind(self, base: type, table: Table, path: str, default: Any) -> type:
-        if "type" in table:
-            return registry.component(base, table["type"], f"{path}.type")
-        if default is not None:
-            return type(default)
-        kind = STANDING.get(base, base)
-        if kind not in registry.components(base).values():
-            valid = ", ".join(registry.components(base)) or "package.module:Class"
-            raise SpecError(f"{path} needs a type, which says what {registry.a(base)} it is: {valid}")
-        return kind
 
     def _argument(self, name: str, parameter: Parameter, table: Table, path: str, held: Any) -> Read:
         default = parameter.default if held is None else getattr(held, name)
@@ -90,6 +79,19 @@ class Reader:
         read = [self._read(inner, part, f"{path}[{k}]", None) for k, part in enumerate(raw)]
         values = [value for _, value in read]
         return [said for said, _ in read], tuple(values) if origin is tuple else values
+
+
+def kind_of(base: type, table: Table, path: str, default: Any = None) -> type:
+    """The class that a table at `path` means: that of its type, of `default`, or what stands for `base`."""
+    if "type" in table:
+        return registry.component(base, table["type"], f"{path}.type")
+    if default is not None:
+        return type(default)
+    kind = STANDING.get(base, base)
+    if kind not in registry.components(base).values():
+        valid = ", ".join(registry.components(base)) or "package.module:Class"
+        raise SpecError(f"{path} needs a type, which says what {registry.a(base)} it is: {valid}")
+    return kind
 
 
 def scalar(annotation: Any, raw: Any, path: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from wgf import keys
@@ -16,7 +17,7 @@ from wgf.problem import Problem
 from wgf.steppers.base import State, observe
 
 OURS, EXACT, START = "tab:blue", "black", "tab:gray"
-DRAWS = 8192  # of the exact law, for its energy
+DRAWS = 1024  # of the exact law, for its energy
 DOTS = 4000  # particles that a scatter plot shows
 
 
@@ -39,11 +40,7 @@ def figure_of_run(problem: Problem, path: Path) -> Figure:
 
 def energy(axis: Axes, problem: Problem, path: Path) -> None:
     """F along the path, without the terms that the stepper cannot see, and the same of the exact solution."""
-    known = [
-        name
-        for name in path.energies[-1]
-        if all(not math.isnan(seen.get(name, math.nan)) for seen in path.energies[1:])
-    ]
+    known = [name for name, value in path.energies[-1].items() if not math.isnan(value)]
     missing = [name for name in path.energies[-1] if name not in known]
     finish(axis, "Energy", "time t", "F(ρ) [nats]" + "".join(f" without {name}" for name in missing))
     if not known:
@@ -51,10 +48,10 @@ def energy(axis: Axes, problem: Problem, path: Path) -> None:
         return
     values = [math.fsum(seen.get(name, math.nan) for name in known) for seen in path.energies]
     if problem.exact is not None:
-        times = torch.linspace(0, path.times[-1], 41).tolist()
+        times = torch.linspace(0, path.times[-1], 33).tolist()
         exact = [_exact_energy(problem, t, known) for t in times]
         if not any(math.isnan(value) for value in exact):
-            axis.plot(times, exact, "-", color=EXACT, lw=1, label=f"exact, {DRAWS} draws")
+            axis.plot(times, exact, "-", color=EXACT, lw=1, label="exact")
     axis.plot(path.times, values, "o", color=OURS, ms=4, label="wgf")
     axis.legend(fontsize="small")
 
@@ -71,18 +68,18 @@ def histogram(axis: Axes, x: Tensor, exact: Law | None, initial: Law) -> None:
 
 
 def particles(axis: Axes, x: Tensor, exact: Law | None, initial: Law) -> None:
-    """The first two coordinates of particles, with the σ-ellipses of Gaussian laws or the contours of other densities."""
-    shown = x[torch.randperm(len(x), generator=keys.generator(0))[:DOTS]]
-    axis.plot(
-        shown[:, 0], shown[:, 1], ".", color=OURS, ms=2.5, alpha=0.35, mew=0, label=f"wgf, {len(shown):,} particles"
-    )
-    axis.autoscale(False)
-    if isinstance(initial, Gaussian):
-        ellipses(axis, initial, (2,), "--", START, "start, 2σ")
+    """The first two coordinates of particles, with σ-ellipses of Gaussian laws or contours of other densities."""
+    shown = x[torch.randperm(len(x), generator=keys.generator(0))[:DOTS], :2]
+    label = f"wgf, {len(shown):,} particles"
+    axis.plot(shown[:, 0], shown[:, 1], ".", color=OURS, ms=3.5, alpha=0.4, mew=0, label=label)
     if isinstance(exact, Gaussian):
         ellipses(axis, exact, (1, 2, 3), "-", EXACT, "exact, 1–3σ")
-    elif exact is not None and exact.has_density and exact.dim == 2:
+    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())
+    if isinstance(initial, Gaussian):
+        ellipses(axis, initial, (2,), "--", START, "start, 2σ")
+    if exact is not None and not isinstance(exact, Gaussian) and exact.has_density and exact.dim == 2:
         contours(axis, exact)
+    axis.set_aspect("equal", adjustable="datalim")
     finish(axis, "Particles" if x.shape[1] == 2 else "Particles, first two coordinates", "x₁", "x₂")
 
 
@@ -116,7 +113,7 @@ def moments(axis: Axes, x: Tensor, exact: Gaussian | None) -> None:
         (x.var(0), None if exact is None else exact.covariance.diagonal(), "s", "tab:orange", "variance"),
     ):
         if truth is not None:
-            axis.hlines(truth, index - 0.4, index + 0.4, color=EXACT, lw=1.2, label="exact" if name == "mean" else None)
+            axis.hlines(truth, index - 0.4, index + 0.4, color=EXACT, lw=1.2, label="exact" if name == "mean" else "")
         axis.plot(index, values, marker, color=colour, ms=4, mfc="none", label=f"wgf, {name}")
     finish(axis, "Moments by coordinate", "coordinate", "mean, variance")
 
@@ -126,14 +123,20 @@ def finish(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.grid(alpha=0.25)
     if axis.get_legend_handles_labels()[1]:
-        axis.legend(fontsize="small", loc="best")
+        for handle in axis.legend(fontsize="small", loc="best").legend_handles:
+            if isinstance(handle, Line2D):
+                handle.set(alpha=1.0, markersize=max(5.0, handle.get_markersize()))
 
 
 def _exact_energy(problem: Problem, time: float, known: Sequence[str]) -> float:
-    """The same terms of F at the exact law, on draws that are the same for every time."""
+    """The same terms of F at the exact law, by draws; of a Gaussian, draws with its very mean and covariance."""
     assert problem.exact is not None
-    law = problem.exact(time)
-    x = law.sample(DRAWS, keys.generator(0, device=law.like.device))
+    law = problem.exact(time).to(torch.float64)
+    draws = max(DRAWS, 2 * law.dim)
+    x = law.sample(draws, keys.generator(0, device=law.like.device))
+    if isinstance(law, Gaussian):
+        white = Gaussian.fit(x).whiten(x)
+        x = law.mean + white @ torch.linalg.cholesky(law.covariance).T
     log_base = law.log_prob(x) if law.has_density else None
-    seen = observe(problem.F, State(x, 0, logdet=x.new_zeros(len(x)), log_base=log_base), DRAWS)
+    seen = observe(problem.F, State(x, 0, logdet=x.new_zeros(len(x)), log_base=log_base), draws)
     return math.fsum(seen[name] for name in known)

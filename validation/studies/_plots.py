@@ -24,7 +24,9 @@ def finish(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
         axis.legend(fontsize="small")
 
 
-def moments_in_time(axis: Axes, times: Sequence[float], runs: Mapping[str, Sequence[Tensor]], exact: Sequence[Gaussian]) -> None:
+def moments_in_time(
+    axis: Axes, times: Sequence[float], runs: Mapping[str, Sequence[Tensor]], exact: Sequence[Gaussian]
+) -> None:
     """The mean and the variance of each coordinate of particles along a flow, over the exact curves."""
     mean = torch.stack([law.mean for law in exact])
     variance = torch.stack([law.covariance.diagonal() for law in exact])

@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from validation.report import Check, Context, Report, at_most
+from validation.studies._flows import flow
 from validation.studies._plots import axes, finish
-from wgf import JKO, Adam, AdjustedLangevin, Langevin, Problem, ProgressBar, Residual, evolve
+from wgf import JKO, Adam, AdjustedLangevin, Langevin, Problem, Residual
 from wgf.data import GermanCredit
 from wgf.data.posteriors import Reference
 from wgf.steppers import Stepper
-from wgf.targets import LogisticPosterior
-from wgf.targets.logistic import logistic_regression
+from wgf.targets.logistic import logistic_regression, posterior
 
 NAME = "german-credit"
 SAMPLES = 20_000
@@ -29,14 +29,17 @@ def study(quick: bool = False) -> Report:
     stepper = JKO(Residual(problem.dim), training, particles=60_000, density_batch=512)
     runs["JKO"], seconds["JKO"] = _run(problem, stepper, list(TAUS), NAME)
     gradients = len(TAUS) * training.iterations * training.batch
-    for name, langevin, tau in _langevins(problem, gradients // SAMPLES):
+    for name, langevin, tau in _langevins(gradients // SAMPLES):
         runs[name], seconds[name] = _run(problem, langevin, [tau], f"{NAME} {name}")
     checks = _checks(runs["JKO"], seconds["JKO"], reference)
     context = [Context("gradient evaluations, each", {"count": float(gradients)})]
     for name, x in runs.items():
         mean, sd = errors(x, reference)
         context.append(
-            Context(name, {"worst mean [sd]": float(mean.max()), "worst sd [share]": float(sd.max()), "seconds": seconds[name]})
+            Context(
+                name,
+                {"worst mean [sd]": float(mean.max()), "worst sd [share]": float(sd.max()), "seconds": seconds[name]},
+            )
         )
     return Report(NAME, checks, tuple(context), _figure(runs, reference))
 
@@ -56,15 +59,9 @@ def _checks(x: Tensor, seconds: float, reference: Reference) -> tuple[Check, ...
     )
 
 
-def _langevins(problem: Problem, substeps: int) -> list[tuple[str, Stepper, float]]:
+def _langevins(substeps: int) -> list[tuple[str, Stepper, float]]:
     """Steps of a tenth (unadjusted) and a half (adjusted) of the smallest posterior variance, from the Laplace fit."""
-    potential = next(term.V for _, term in problem.F.terms if hasattr(term, "V"))
-    assert callable(potential)
-    data = GermanCredit().load()
-    assert data.y is not None
-    from wgf.targets import design
-
-    laplace = LogisticPosterior(design(data.X, data.names), data.y).laplace()
+    laplace = posterior(GermanCredit()).laplace()
     smallest = float(torch.linalg.eigvalsh(laplace.covariance)[0])
     return [
         ("Langevin", Langevin(SAMPLES, substeps), 0.1 * smallest * substeps),
@@ -74,9 +71,7 @@ def _langevins(problem: Problem, substeps: int) -> list[tuple[str, Stepper, floa
 
 def _run(problem: Problem, stepper: Stepper, taus: list[float], title: str) -> tuple[Tensor, float]:
     began = time.perf_counter()
-    path = evolve(
-        problem.F, stepper, problem.initial.to(torch.float32), taus, seed=0, observers=[ProgressBar(title)]
-    )
+    path = flow(problem, stepper, taus, title)
     return path.state.x[-SAMPLES:].double(), time.perf_counter() - began
 
 

@@ -7,8 +7,9 @@ import torch
 from pdes.heat import heat
 from validation.metrics import moment_errors, monte_carlo_symkl
 from validation.report import Check, Report, at_most
+from validation.studies._flows import exact_at, flow
 from validation.studies._plots import axes, finish, moments_in_time
-from wgf import JKO, Adam, Empirical, Gaussian, Langevin, Law, Midpoint, ProgressBar, Residual, evolve, keys
+from wgf import JKO, Adam, Empirical, Gaussian, Langevin, Law, Midpoint, Residual, keys
 from wgf.steppers import Stepper
 
 NAME = "heat"
@@ -18,19 +19,16 @@ STEPS = 10
 def study(quick: bool = False) -> Report:
     """d = 2 to t = 1 from N(0, I), ten steps: means and covariances within four standard errors; the learnt density."""
     problem, n = heat(), 20_000
-    assert problem.exact is not None
     steppers: dict[str, Stepper] = {
         "Midpoint(JKO)": Midpoint(JKO(Residual(2), Adam(300 if quick else 600, 8192), density_batch=2048)),
         "Langevin": Langevin(n, 1),  # Brownian motion is exact at any step
     }
     checks: list[Check] = []
     runs, times = {}, [k / STEPS for k in range(1, STEPS + 1)]
-    exact = [law for law in (problem.exact(t) for t in times) if isinstance(law, Gaussian)]
+    exact = [exact_at(problem, t) for t in times]
     for name, stepper in steppers.items():
-        law = problem.initial.to(torch.float32)
-        bar = ProgressBar(f"{NAME} {name}")
-        path = evolve(problem.F, stepper, law, [1 / STEPS] * STEPS, seed=0, observers=[bar])
-        draws = [law.x if isinstance(law, Empirical) else law.sample(n, _generator(k)) for k, law in enumerate(path.laws[1:])]
+        path = flow(problem, stepper, [1 / STEPS] * STEPS, f"{NAME} {name}")
+        draws = [_draws(law, n, k) for k, law in enumerate(path.laws[1:])]
         scores = [moment_errors(x, truth) for x, truth in zip(draws, exact, strict=True)]
         worst = max(float(torch.cat([z.mean.abs(), z.covariance.abs().flatten()]).max()) for z in scores)
         checks.append(at_most(NAME, f"{name}: worst moment at ten times, in standard errors", worst, 4.0))
@@ -47,6 +45,10 @@ def _density_check(model: Law, exact: Gaussian) -> Check:
     estimate = monte_carlo_symkl(model.to(torch.float64), exact, 20_000, _generator(99))
     value = math.log10(max(estimate.value + 2 * estimate.error, 1e-12))
     return at_most(NAME, "Midpoint(JKO): Monte-Carlo log10 SymKL + 2 s.e. at t = 1", value, -2.5)
+
+
+def _draws(law: Law, n: int, k: int) -> torch.Tensor:
+    return law.x if isinstance(law, Empirical) else law.sample(n, _generator(k))
 
 
 def _generator(k: int) -> torch.Generator:

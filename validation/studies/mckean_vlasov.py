@@ -6,8 +6,22 @@ from torch import Tensor
 from pdes.mckean_vlasov import mckean_vlasov
 from validation.metrics import moment_errors
 from validation.report import Check, Report, at_most
+from validation.studies._flows import exact_at
 from validation.studies._plots import axes, finish, moments_in_time
-from wgf import JKO, LBFGS, Adam, Affine, Gaussian, Langevin, Midpoint, Problem, ProgressBar, Residual, Splitting, evolve
+from wgf import (
+    JKO,
+    LBFGS,
+    Adam,
+    Affine,
+    Gaussian,
+    Langevin,
+    Midpoint,
+    Problem,
+    ProgressBar,
+    Residual,
+    Splitting,
+    evolve,
+)
 from wgf.steppers import Stepper
 
 NAME = "mckean-vlasov"
@@ -17,7 +31,6 @@ STEPS = 20
 def study(quick: bool = False) -> Report:
     """d = 2, a = κ = 1, ε = ½ to t = 1: means and covariances within four standard errors."""
     problem = mckean_vlasov()
-    assert problem.exact is not None
     n = 1_000 if quick else 2_000
     steppers: dict[str, Stepper] = {
         "Langevin": Langevin(n, 20),
@@ -26,12 +39,10 @@ def study(quick: bool = False) -> Report:
     }
     checks: list[Check] = []
     runs, times = {}, [k / STEPS for k in range(4, STEPS + 1, 4)]
-    exact = [law for law in (problem.exact(t) for t in times) if isinstance(law, Gaussian)]
+    exact = [exact_at(problem, t) for t in times]
     for name, stepper in steppers.items():
         clouds = _clouds(problem, stepper, name)
-        worst = max(
-            score(x, law, _crowd(t)) for x, law, t in zip(clouds, exact, times, strict=True)
-        )
+        worst = max(score(x, law, _crowd(t)) for x, law, t in zip(clouds, exact, times, strict=True))
         checks.append(at_most(NAME, f"{name}: worst moment at five times, in standard errors", worst, 4.0))
         runs[name] = clouds
     figure, (axis,) = axes(1, width=6)
@@ -49,11 +60,7 @@ def score(x: Tensor, exact: Gaussian, crowd: Gaussian) -> float:
 
 
 def _crowd(t: float) -> Gaussian:
-    free = mckean_vlasov(attraction=0.0)
-    assert free.exact is not None
-    law = free.exact(t)
-    assert isinstance(law, Gaussian)
-    return law
+    return exact_at(mckean_vlasov(attraction=0.0), t)
 
 
 def _clouds(problem: Problem, stepper: Stepper, name: str) -> list[Tensor]:

@@ -11,8 +11,9 @@ from pdes.ornstein_uhlenbeck import ornstein_uhlenbeck
 from validation.gaussian import jko_step, symmetric_kl
 from validation.metrics import Estimate, moment_matched_symkl, monte_carlo_symkl, sampling_floor
 from validation.report import Check, Context, Report, at_most
+from validation.studies._flows import exact_at, flow, quadratic
 from validation.studies._plots import axes, finish
-from wgf import JKO, Adam, Gaussian, Midpoint, Path, Problem, ProgressBar, Quadratic, Residual, evolve, keys
+from wgf import JKO, Adam, Midpoint, Path, Problem, Residual, keys
 
 NAME = "ou-accuracy"
 PARTICLES, STEPS, SEED = 500_000, 9, 0
@@ -64,21 +65,11 @@ def study(quick: bool = False) -> Report:
 def run(setting: Setting) -> Outcome:
     """The flow of one dimension, timed, and its distances to the exact law."""
     problem = ornstein_uhlenbeck(setting.dim, seed=SEED)
-    assert problem.exact is not None
-    exact, stepper = problem.exact(problem.horizon), Midpoint(
-        JKO(Residual(setting.dim, setting.width), setting.training, PARTICLES, density_batch=setting.density_batch)
-    )
+    exact, map = exact_at(problem, problem.horizon), Residual(setting.dim, setting.width)
+    stepper = Midpoint(JKO(map, setting.training, PARTICLES, density_batch=setting.density_batch))
     began = time.perf_counter()
-    path = evolve(
-        problem.F,
-        stepper,
-        problem.initial.to(torch.float32),
-        [problem.horizon / STEPS] * STEPS,
-        seed=SEED,
-        observers=[ProgressBar(f"{NAME} d = {setting.dim}")],
-    )
+    path = flow(problem, stepper, [problem.horizon / STEPS] * STEPS, f"{NAME} d = {setting.dim}")
     seconds = time.perf_counter() - began
-    assert isinstance(exact, Gaussian)
     monte_carlo = None
     if setting.monte_carlo_bound is not None:
         model = path.final.to(torch.float64)
@@ -96,23 +87,22 @@ def run(setting: Setting) -> Outcome:
 
 def plain_bias(problem: Problem, tau: float = 0.05) -> float:
     """The symmetric KL of the exact plain JKO scheme at the published τ: what no better training can remove."""
-    assert problem.exact is not None
-    potential = next(term.V for _, term in problem.F.terms if isinstance(getattr(term, "V", None), Quadratic))
-    law = problem.initial
-    assert isinstance(law, Gaussian)
+    potential, law = quadratic(problem), exact_at(problem, 0.0)
     for _ in range(round(problem.horizon / tau)):
         law = jko_step(law, potential.matrix, potential.centre, tau)
-    truth = problem.exact(problem.horizon)
-    assert isinstance(truth, Gaussian)
-    return float(symmetric_kl(law, truth))
+    return float(symmetric_kl(law, exact_at(problem, problem.horizon)))
 
 
 def _checks(outcome: Outcome) -> list[Check]:
     setting, name = outcome.setting, f"d = {outcome.setting.dim}"
     found = [at_most(NAME, f"{name}: moment-matched log10 SymKL", math.log10(outcome.symkl), setting.bound)]
     if outcome.monte_carlo is not None and setting.monte_carlo_bound is not None:
-        value = max(outcome.monte_carlo.value + 2 * outcome.monte_carlo.error, 1e-12)  # an upper end: it may be negative
-        found.append(at_most(NAME, f"{name}: Monte-Carlo log10 SymKL + 2 s.e.", math.log10(value), setting.monte_carlo_bound))
+        value = max(
+            outcome.monte_carlo.value + 2 * outcome.monte_carlo.error, 1e-12
+        )  # an upper end: it may be negative
+        found.append(
+            at_most(NAME, f"{name}: Monte-Carlo log10 SymKL + 2 s.e.", math.log10(value), setting.monte_carlo_bound)
+        )
     folded = max(info.measures["folded"] for info in outcome.path.infos)
     found.append(at_most(NAME, f"{name}: share of folded rows", folded, 0.0))
     if setting.seconds is not None:
@@ -150,9 +140,7 @@ def _figure(outcomes: list[Outcome]) -> Figure:
         left.plot(dims, values, style, label=name)
     finish(left, "Symmetric KL at t = 0.9", "dimension d", "log10 SymKL, moment-matched [nats]")
     problem = ornstein_uhlenbeck(outcomes[-1].setting.dim, seed=SEED)
-    assert problem.exact is not None
-    exact, x = problem.exact(problem.horizon), outcomes[-1].path.state.x.double()
-    assert isinstance(exact, Gaussian)
+    exact, x = exact_at(problem, problem.horizon), outcomes[-1].path.state.x.double()
     right.plot(exact.covariance.flatten(), x.T.cov().flatten(), ".", ms=3, label="covariance entries")
     right.plot(exact.mean, x.mean(0), "x", ms=4, label="means")
     ends = [float(exact.mean.min()), float(exact.mean.max())]

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from pdes.ornstein_uhlenbeck import exact_gaussian, ornstein_uhlenbeck
 from validation.gaussian import jko_step
 from validation.report import Check, Context, Report, at_most, within
+from validation.studies._flows import flow, quadratic
 from validation.studies._plots import axes, finish
-from wgf import JKO, LBFGS, Affine, Gaussian, Midpoint, Path, Problem, Quadratic, evolve
+from wgf import JKO, LBFGS, Affine, Gaussian, Midpoint, Path, Problem
 from wgf.steppers import Variational
 
 NAME = "ou-order"
@@ -26,41 +27,39 @@ def study(quick: bool = False) -> Report:
         for name, order in (("JKO", 1.0), ("Midpoint", 2.0)):
             slope = _slope(errors[name])
             checks.append(within(NAME, f"d = {dim}: order of {name}", slope, order - 0.1, order + 0.1))
-            context.append(Context(f"d = {dim}, {name}", {f"n = {n}": e for n, e in zip(STEPS, errors[name], strict=True)}))
+            context.append(
+                Context(f"d = {dim}, {name}", {f"n = {n}": e for n, e in zip(STEPS, errors[name], strict=True)})
+            )
             curves[f"{name}, d = {dim}"] = errors[name]
-        checks.append(at_most(NAME, f"d = {dim}: JKO against the exact discrete steps", _discrete(problem, plain), 1e-5))
+        checks.append(
+            at_most(NAME, f"d = {dim}: JKO against the exact discrete steps", _discrete(problem, plain), 1e-5)
+        )
     return Report(NAME, tuple(checks), tuple(context), _figure(curves))
 
 
 def _errors(problem: Problem, stepper: Variational) -> list[float]:
     """|m − m*| + |S − S*|_F at the horizon, from the pool's own first moments, for each number of steps."""
-    A, b = _coefficients(problem)
-    found = []
+    V, found = quadratic(problem), []
     for n in STEPS:
         path, first = _run(problem, stepper, n)
-        exact = exact_gaussian(A, b, first.mean, first.covariance, problem.horizon)
+        exact = exact_gaussian(V.matrix, V.centre, first.mean, first.covariance, problem.horizon)
         found.append(_distance(Gaussian.fit(path.state.x), exact))
     return found
 
 
 def _discrete(problem: Problem, stepper: Variational, steps: int = 10) -> float:
     """The same distance to the exact discrete scheme: the error of training alone."""
-    A, b = _coefficients(problem)
+    V = quadratic(problem)
     path, law = _run(problem, stepper, steps)
     for _ in range(steps):
-        law = jko_step(law, A, b, problem.horizon / steps)
+        law = jko_step(law, V.matrix, V.centre, problem.horizon / steps)
     return _distance(Gaussian.fit(path.state.x), law)
 
 
 def _run(problem: Problem, stepper: Variational, steps: int) -> tuple[Path, Gaussian]:
     first = stepper.init(problem.F, problem.initial, 0).x
-    path = evolve(problem.F, stepper, problem.initial, [problem.horizon / steps] * steps, seed=0)
-    return path, Gaussian.fit(first)
-
-
-def _coefficients(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    potential = next(term.V for _, term in problem.F.terms if isinstance(getattr(term, "V", None), Quadratic))
-    return potential.matrix, potential.centre
+    taus = [problem.horizon / steps] * steps
+    return flow(problem, stepper, taus, f"{NAME} n = {steps}", torch.float64), Gaussian.fit(first)
 
 
 def _distance(first: Gaussian, second: Gaussian) -> float:

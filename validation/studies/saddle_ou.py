@@ -2,14 +2,14 @@
 
 import math
 
-import torch
 from matplotlib.figure import Figure
 
 from pdes.ornstein_uhlenbeck import ornstein_uhlenbeck
 from validation.metrics import moment_matched_symkl
 from validation.report import Check, Context, Report, at_most
+from validation.studies._flows import exact_at, flow
 from validation.studies._plots import axes, finish
-from wgf import JKO, Adam, Alternate, Base, Critic, Gaussian, Path, Previous, Problem, ProgressBar, Residual, SaddleJKO, evolve
+from wgf import JKO, Adam, Alternate, Base, Critic, Path, Previous, Problem, Residual, SaddleJKO
 from wgf.steppers import Stepper
 
 NAME = "saddle-ou"
@@ -31,23 +31,20 @@ def study(quick: bool = False) -> Report:
             path = _run(problem, name, SaddleJKO(Residual(dim), Critic(dim), anchor, Alternate(200)))
             value = _symkl(problem, path)
             checks.append(at_most(NAME, f"d = {dim}: {name}, log10 SymKL above JKO's", value - reference, 0.5))
-            checks.append(at_most(NAME, f"d = {dim}: {name}, largest |critic − log-determinant| entropy", _gap(path), GAP))
+            checks.append(
+                at_most(NAME, f"d = {dim}: {name}, largest |critic − log-determinant| entropy", _gap(path), GAP)
+            )
             context.append(Context(f"d = {dim}, {name}", {"log10 SymKL": value, "seconds": _seconds(path)}))
             paths[f"{name}, d = {dim}"] = path
     return Report(NAME, tuple(checks), tuple(context), _figure(paths))
 
 
 def _run(problem: Problem, name: str, stepper: Stepper) -> Path:
-    bar = ProgressBar(f"{NAME} d = {problem.dim} {name}")
-    taus = [problem.horizon / STEPS] * STEPS
-    return evolve(problem.F, stepper, problem.initial.to(torch.float32), taus, seed=0, observers=[bar])
+    return flow(problem, stepper, [problem.horizon / STEPS] * STEPS, f"{NAME} d = {problem.dim} {name}")
 
 
 def _symkl(problem: Problem, path: Path) -> float:
-    assert problem.exact is not None
-    exact = problem.exact(problem.horizon)
-    assert isinstance(exact, Gaussian)
-    return math.log10(moment_matched_symkl(path.state.x, exact))
+    return math.log10(moment_matched_symkl(path.state.x, exact_at(problem, problem.horizon)))
 
 
 def _seconds(path: Path) -> float:

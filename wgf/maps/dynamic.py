@@ -64,7 +64,8 @@ class Dynamic(Flow):
         """
         h, (first, middle, last) = (self.end - self.start) / self.steps, self.scheme.quadrature
         times = [self.start + k * h for k in range(self.steps + 1)]
-        states, slopes = [(x, x.new_zeros(len(x)))], [self._slope(self.velocity(self.start, x))]
+        states: list[tuple[Tensor, ...]] = [(x, x.new_zeros(len(x)))]
+        slopes = [self._slope(self.velocity(self.start, x))]
         for t in times[:-1]:
             states.append(self.scheme.step(self._field, t, h, states[-1], slopes[-1]))
             if middle or len(states) <= self.steps:

@@ -37,7 +37,7 @@ class LogisticPosterior:
             seen = y.unique()[:5].tolist()
             raise InputError(f"y must be {len(rows)} labels −1 or +1, got shape {tuple(y.shape)} with values {seen}")
         self.prior_scale = checks.positive("prior_scale", prior_scale)
-        self.dim = rows.shape[1]
+        self.rows, self.dim = rows.shape
         self._signed = rows * y.to(rows)[:, None]  # s_i x_i: margins are one product
         self._cast: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
@@ -131,17 +131,21 @@ def logistic_regression(data: Dataset = BreastCancer(), prior_scale: float = 1.0
     Args: data, a set with two classes; prior_scale, c > 0; horizon, a time above 0.
     Raises: InputError for data without two classes or with a constant feature, and as `data.load`.
     """
-    checks.positive("prior_scale", prior_scale)
+    target = posterior(data, prior_scale)
+    return Problem(
+        KL(target),
+        Gaussian.standard(target.dim, prior_scale, dtype=torch.float64),
+        checks.positive("horizon", horizon),
+        title=f"Logistic regression on {type(data).__name__}: {target.rows} rows, {target.dim} weights",
+    )
+
+
+def posterior(data: Dataset, prior_scale: float = 1.0) -> LogisticPosterior:
+    """The posterior of logistic regression on `data`, features standardised and the intercept last."""
     table = data.load()
     if table.y is None or set(table.y.unique().tolist()) != {-1, 1}:
         raise InputError(f"logistic_regression needs labels −1 and +1, and {type(data).__name__} has others or none")
-    posterior = LogisticPosterior(design(table.X, table.names), table.y, prior_scale)
-    return Problem(
-        KL(posterior),
-        Gaussian.standard(posterior.dim, prior_scale, dtype=torch.float64),
-        checks.positive("horizon", horizon),
-        title=f"Logistic regression on {type(data).__name__}: {len(table)} rows, {posterior.dim} weights",
-    )
+    return LogisticPosterior(design(table.X, table.names), table.y, prior_scale)
 
 
 def _blocks(rows: Tensor, width: int) -> Iterator[Tensor]:

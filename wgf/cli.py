@@ -1,0 +1,213 @@
+"""The command line: list, run, resume, show, sample, score, validate. Exit status 2 and one line for bad input."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from wgf.flow import Path as Flow
+    from wgf.spec import Experiment
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Wasserstein gradient flows: a functional, a stepper and a law, and any of the three can be exchanged.",
+)
+
+Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; the exit status is 0, 1 where a check or a computation failed, 2 for bad input."""
+    usage = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    try:
+        status = app(arguments, standalone_mode=False)
+    except usage as error:
+        status = _complain(error.format_message(), 2)  # type: ignore[attr-defined]
+    except OSError as error:
+        status = _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+    except (ValueError, RuntimeError) as error:
+        status = _refused(error)
+    except KeyboardInterrupt:
+        status = _complain("interrupted", 130)
+    raise SystemExit(status or 0)
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"wgf {installed('wgf-toolkit')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("list")
+def list_() -> None:
+    """What there is to choose from: problems, steppers, maps, training recipes, data sets, studies."""
+    from wgf import catalogue, tables
+
+    console = Console()
+    for title, entries in catalogue.everything().items():
+        console.print(tables.catalogue(title, entries))
+
+
+@app.command()
+def run(
+    target: Annotated[str, typer.Argument(help="A problem (see wgf list) or a spec, FILE.toml.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The run folder: empty, or nothing yet.", show_default=False)],
+    stepper: Annotated[str | None, typer.Option(help="A stepper (jko by default).")] = None,
+    tau: Annotated[float | None, typer.Option(help="Step size; alone, as many steps as reach the horizon.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps; alone, of equal size to the horizon.")] = None,
+    particles: Annotated[int | None, typer.Option(help="Size of the pool.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The only source of randomness.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="dim=12 (of the problem), or stepper.map.width=128."),
+    ] = None,
+) -> None:
+    """Flow a problem and keep it in a folder: spec, metrics, weights, figures."""
+    from wgf import flags, runs, spec
+
+    runs.refuse_used(out)
+    raw = flags.assemble(target, stepper, tau, steps, seed, dtype, particles, settings or ())
+    experiment = spec.build(raw)
+    _flow(out, experiment, lambda bar: runs.run(experiment, out, [bar]))
+
+
+@app.command()
+def resume(folder: Folder) -> None:
+    """Go on with an interrupted run: the same bits as without the interruption."""
+    from wgf import runs
+
+    experiment, path = runs.load(folder)
+    if len(path) == len(experiment.taus):
+        typer.echo(f"{folder} has taken all of its {len(path)} steps", err=True)
+    _flow(folder, experiment, lambda bar: runs.resume(folder, [bar], experiment))
+
+
+@app.command()
+def show(folder: Folder) -> None:
+    """The table and the figure of a run, as far as it has come."""
+    from wgf import runs
+
+    _report(folder, *runs.load(folder))
+
+
+@app.command()
+def sample(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="FILE.csv or FILE.npz.", show_default=False)],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+) -> None:
+    """Draw fresh rows of the law where a run ended (of its particles, where its steps were no maps)."""
+    from wgf import keys, runs, samples
+
+    _, path = runs.load(folder)
+    samples.save_rows(out, path.final.sample(n, keys.generator(seed, device=path.final.like.device)))
+    typer.echo(f"{n} rows of {path.final.dim} in {out}")
+
+
+@app.command()
+def score(
+    folder: Folder,
+    rows: Annotated[Path, typer.Argument(help="FILE.csv or FILE.npz.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Each row's log-density, FILE.csv or FILE.npz.")] = None,
+) -> None:
+    """The log-density of rows under the law where a run ended, in nats."""
+    import torch
+
+    from wgf import runs, samples
+
+    _, path = runs.load(folder)
+    x = samples.load_rows(rows, path.final.dim)
+    value = path.final.to(torch.float64).log_prob(x)
+    error = float(value.std(correction=0)) / len(value) ** 0.5
+    typer.echo(f"mean log-density of {len(value)} rows: {float(value.mean()):.4f} ± {error:.2g} nats")
+    if out is not None:
+        samples.save_rows(out, value[:, None], ["log_density"])
+
+
+@app.command()
+def validate(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="All by default.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller settings where a study has them.")] = False,
+    to: Annotated[Path | None, typer.Option("--json", help="Write every check to this file.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Keep the studies' figures in this folder.")] = None,
+) -> None:
+    """Run studies and hold their numbers to their bounds: exit status 1 where one does not hold."""
+    from wgf import studies, tables
+
+    console, rows, good = Console(), [], True
+    chosen = studies.chosen(names or [])
+    _writable(to, figures)
+    for outcome in studies.conduct(chosen, quick):
+        console.print(tables.checks_of_study(outcome.study, outcome.rows, outcome.context))
+        if outcome.crash:
+            typer.echo(outcome.crash, err=True)
+        if figures is not None and outcome.figure is not None:
+            outcome.figure.savefig(figures / f"{outcome.study}.png", dpi=150)
+        rows, good = rows + outcome.rows, good and outcome.holds
+        if to is not None:
+            to.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    held = sum(row["holds"] for row in rows)
+    console.print(f"{held} of {len(rows)} checks hold")
+    raise typer.Exit(0 if good else 1)
+
+
+def _flow(folder: Path, experiment: "Experiment", go: "Callable[[Any], Flow]") -> None:
+    """Carry a run out under a progress bar, and report it; say how to go on where it is interrupted."""
+    from wgf.observers import ProgressBar
+
+    bar = ProgressBar(experiment.problem.title or "flow")
+    try:
+        path = go(bar)
+    except KeyboardInterrupt:
+        raise typer.Exit(_complain(f"interrupted; wgf resume {folder} goes on", 130)) from None
+    _report(folder, experiment, path)
+
+
+def _report(folder: Path, experiment: "Experiment", path: "Flow") -> None:
+    from wgf import plotting, runs, tables
+
+    console = Console()
+    console.print(tables.steps_of_run(experiment.problem.title or str(folder), runs.rows(folder)))
+    if len(path):
+        console.print(f"figure: {runs.add_figure(folder, plotting.figure_of_run(experiment.problem, path))}", soft_wrap=True)
+
+
+def _refused(error: Exception) -> int:
+    """The exit status of one of the toolkit's errors, said in one line; any other is a defect and keeps its traceback."""
+    from wgf.errors import Diverged, InputError, NotInvertible, Unknown
+
+    if not isinstance(error, (Diverged, InputError, NotInvertible, Unknown)):
+        raise error
+    return _complain(str(error), 2 if isinstance(error, (InputError, Unknown)) else 1)
+
+
+def _complain(message: str, status: int) -> int:
+    typer.echo(f"wgf: {' '.join(message.split())}", err=True)
+    return status
+
+
+def _writable(to: Path | None, figures: Path | None) -> None:
+    """Make the folder for figures, and see that the file can be written, before hours are spent."""
+    if figures is not None:
+        figures.mkdir(parents=True, exist_ok=True)
+    if to is not None:
+        to.write_text("[]\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,51 @@
+"""Studies run one after the other: a crash is a failed check of its study, and the others still run."""
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wgf import registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STUDIES = "wgf.studies"
+"""The entry points that name the studies: functions of `quick` that return a report with rows(), context and figure."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study left: rows {study, quantity, value, bound, holds}, context to print, a figure, or a crash."""
+
+    study: str
+    rows: list[dict[str, Any]]
+    context: Sequence[Any] = ()
+    figure: "Figure | None" = None
+    crash: str | None = field(default=None, compare=False)
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are checks, and all hold."""
+        return bool(self.rows) and all(row["holds"] for row in self.rows)
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The studies to run, all of them by default. Raises: SpecError for a name that is none."""
+    known = registry.declared(STUDIES)
+    for name in names:
+        registry.named(known, name, "STUDY", "a study")
+    return list(names) or list(known)
+
+
+def conduct(names: Sequence[str], quick: bool) -> Iterator[Outcome]:
+    """Each study's outcome as soon as it is there."""
+    for name in names:
+        try:
+            report = registry.loaded(STUDIES, name, "STUDY", "a study")(quick)
+            yield Outcome(name, report.rows(), report.context, report.figure)
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            quantity = f"crashed: {type(error).__name__}: {reason}"
+            row = {"study": name, "quantity": quantity, "value": None, "bound": None, "holds": False}
+            yield Outcome(name, [row], crash=traceback.format_exc())
