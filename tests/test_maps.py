@@ -168,12 +168,13 @@ def test_rows_do_not_mix(entry):
         close(all_rows[5:8], some, 1e-12)
 
 
-@pytest.mark.parametrize("entry", [e for e in zoo.MAPS if e.traced], ids=zoo.names([e for e in zoo.MAPS if e.traced]))
+TRAINABLE = [entry for entry in zoo.MAPS if entry.traced and any(True for _ in entry.build(zoo.DOUBLE).parameters())]
+
+
+@pytest.mark.parametrize("entry", TRAINABLE, ids=zoo.names(TRAINABLE))
 def test_losses_are_differentiable_in_the_weights(entry):
     map = entry.perturbed(scale=0.1)
     x, weights = points(map), list(map.parameters())
-    if not weights:
-        pytest.skip("it has no weights")
     direction = [zoo.randn(k, *w.shape) for k, w in enumerate(weights)]
 
     def loss() -> Tensor:
@@ -217,7 +218,7 @@ class Curve(Static):
 def test_a_map_that_is_not_onto_says_so():
     bounded = Curve(torch.tanh, lambda x: 1 - torch.tanh(x).square())
     y = zoo.doubles([0.5], [2.0], [-3.0])
-    with pytest.raises(NotInvertible, match="2 of 3 rows"):
+    with pytest.raises(NotInvertible, match="no point of the domain was found for 2 of 3 rows"):
         bounded.inverse(y)
     close(bounded.inverse(y[:1])[0], torch.atanh(y[:1]), 1e-9)
 

@@ -158,6 +158,19 @@ def test_a_path_inverts_from_either_anchor():
         torch.testing.assert_close(inverse.map(path.state.x), x, rtol=0, atol=1e-9)
 
 
+def test_folds_are_reported_and_their_density_refused():
+    """A map that reflects, warm-started and left alone: det ∇T < 0 on every row."""
+    stepper = SaddleJKO(Affine(2), Critic(2, 8), Previous(), replace(zoo.GAME, rate=1e-30), **zoo.POOL)
+    path = evolve(zoo.free(), stepper, zoo.start(), [0.1])
+    assert path.infos[0].measures["folded"] == 0
+    assert path.final.has_density
+    mirror = {"matrix": zoo.doubles([-1, 0], [0, 1]), "shift": zoo.doubles(0, 0)}
+    path.state = replace(path.state, memory={**path.state.memory, "map": mirror})
+    path = evolve(zoo.free(), stepper, zoo.start(), [0.1], path=path)
+    assert path.infos[1].measures["folded"] == 1
+    assert not path.final.has_density
+
+
 # What a state remembers
 
 

@@ -14,7 +14,7 @@ from wgf.flow import Path
 from wgf.functionals import OnDensity, OnSamples
 from wgf.law import Empirical, Law, Pushforward
 from wgf.observers import measured
-from wgf.steppers import JKO, Langevin, Midpoint, SaddleJKO, State, Stepper
+from wgf.steppers import JKO, Fresh, Langevin, Midpoint, Particles, SaddleJKO, State, Stepper, Weights
 from wgf.steppers.base import never
 from wgf.training import LBFGS
 from wgf.tree import load_tree, save_tree
@@ -158,12 +158,13 @@ def held_by(stepper: Stepper) -> int:
     return held_by(stepper.inner) if isinstance(stepper, Midpoint) else stepper.held
 
 
-@pytest.mark.parametrize("entry", VARIATIONAL, ids=zoo.names(VARIATIONAL))
+BY_DETERMINANT = [e for e in VARIATIONAL if not isinstance(e.build(), SaddleJKO)]  # the others: test_saddle.py
+
+
+@pytest.mark.parametrize("entry", BY_DETERMINANT, ids=zoo.names(BY_DETERMINANT))
 def test_no_map_is_trained_on_held_rows(entry):
     """Held rows elsewhere leave a fixed number of training steps as they are."""
     stepper, state = entry.build(), run(entry, taus=()).state
-    if isinstance(stepper, SaddleJKO):
-        pytest.skip("its references are fitted to the whole pool")
     held = held_by(stepper)
     moved = replace(state, x=torch.cat([state.x[:held] + 0.1, state.x[held:]]))
     first, second = (stepper.solve(entry.F(), each, 0.1, never)[0] for each in (state, moved))
@@ -198,6 +199,17 @@ def test_the_map_of_a_step_can_be_made_again_from_its_state(entry, tmp_path):
     assert not map.training
 
 
+@pytest.mark.parametrize("warm", [Weights(), Fresh()], ids=repr)
+def test_training_starts_where_it_should(warm):
+    """With steps too small to matter, the second map is the first one, or the identity."""
+    first = JKO(zoo.Residual(2, width=8), zoo.ADAM, warm=warm, **zoo.POOL)
+    still = replace(first, training=replace(zoo.ADAM, rate=1e-30))
+    path = evolve(zoo.free(), first, zoo.start(), [0.1])
+    path = evolve(zoo.free(), still, zoo.start(), [0.1], path=path)
+    x = zoo.randn(0, 5, 2)
+    assert torch.equal(path.infos[1].map(x), path.infos[0].map(x) if isinstance(warm, Weights) else x)
+
+
 def test_the_template_is_never_trained():
     stepper = JKO(zoo.Residual(2, width=8), LBFGS(3), particles=40, held=10)
     before = {name: value.clone() for name, value in stepper.map.state_dict().items()}
@@ -205,13 +217,15 @@ def test_the_template_is_never_trained():
     assert same(dict(stepper.map.state_dict()), before)
 
 
+HEIRS = [JKO(zoo.Affine(2), LBFGS(5), particles=40, held=20), Langevin(40, 1), Particles(40)]
+
+
 @every_stepper
-@pytest.mark.parametrize(
-    "heir", [JKO(zoo.Affine(2), LBFGS(5), particles=40, held=20), Langevin(40, 1)], ids=["JKO", "L"]
-)
+@pytest.mark.parametrize("heir", HEIRS, ids=zoo.names(HEIRS))
 def test_another_stepper_can_take_over(entry, heir):
     """And what the first one knew of densities is not taken for true after it."""
-    path = evolve(zoo.free(), heir, zoo.start(), (0.1,), path=run(entry))
+    F = zoo.V() if isinstance(heir, Particles) else zoo.free()
+    path = evolve(F, heir, zoo.start(), (0.1,), path=run(entry))
     assert path.state.step == len(path) == 3
     cloud = path.state.scored(20)
     if cloud.logdet is not None and cloud.log_base is not None:

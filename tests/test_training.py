@@ -285,6 +285,33 @@ def test_a_game_recovers_from_a_loss_that_is_not_finite():
     torch.testing.assert_close(torch.cat([x.w, y.w]).detach(), Quadratic.solution(), rtol=0, atol=0.02)
 
 
+class Slope:
+    """x falls and y rises at constant slope, so that Adam's steps have the length of its rates; NaN at move 30."""
+
+    rows = 8
+
+    def __init__(self, x: Point, y: Point) -> None:
+        self.x, self.y, self.seen = x.w, y.w, []
+
+    def descent(self, rows: Tensor, key: int) -> Tensor:
+        self.seen.append((self.x.item(), self.y.item()))
+        return self.x.sum() * (math.nan if len(self.seen) == 30 else 1.0)
+
+    def ascent(self, rows: Tensor, key: int) -> Tensor:
+        return -self.y.sum()
+
+
+def test_a_game_that_recovers_restores_both_players_and_halves_both_rates():
+    x, y = Point(0.0), Point(0.0)
+    game = Slope(x, y)
+    recipe = Alternate(60, inner=1, refit=0, batch=8, rate=0.1, critic_rate=0.2, final=1.0, averaging=0.0)
+    saddle(game, x, y, recipe, 0, never)  # checks come every three moves; y has moved once more than x when x is seen
+    seen = torch.tensor(game.seen)
+    torch.testing.assert_close(seen[:30].diff(dim=0), torch.tensor([[-0.1, 0.2]]).expand(29, 2), rtol=1e-4, atol=0)
+    torch.testing.assert_close(seen[30], torch.tensor([-2.7, 5.4 + 0.1]), rtol=1e-4, atol=0)  # as after 27 moves
+    torch.testing.assert_close(seen[30:].diff(dim=0), torch.tensor([[-0.05, 0.1]]).expand(29, 2), rtol=1e-4, atol=0)
+
+
 def test_a_game_gives_up_with_the_last_good_weights():
     x, y = Point(3.0), Point(-2.0)
     with pytest.raises(Diverged, match="not finite 4 times"):

@@ -75,6 +75,20 @@ def test_what_is_no_tree_is_refused_and_nothing_is_written(bad, tmp_path):
     assert os.listdir(tmp_path) == [file.name]
 
 
+def test_an_interrupted_save_leaves_the_file_before_it(tmp_path, monkeypatch):
+    file = tmp_path / "tree.safetensors"
+    save_tree({"step": 1}, file)
+
+    def full(tensors: object, part: Path, metadata: object) -> None:
+        part.write_bytes(b"half a fi")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("wgf.tree.save_file", full)
+    with pytest.raises(OSError, match="no space"):
+        save_tree({"step": 2}, file)
+    assert load_tree(file) == {"step": 1}
+
+
 @pytest.mark.parametrize("keep", [0, 4, 30, -1], ids=["empty", "half a length", "half a header", "a byte short"])
 def test_a_truncated_file_is_named(keep, tmp_path):
     file = tmp_path / "state-0003.safetensors"

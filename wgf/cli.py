@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -19,16 +19,33 @@ app = typer.Typer(
     help="Wasserstein gradient flows: a functional, a stepper and a law, and any of the three can be exchanged.",
 )
 
+USAGE = cast(
+    "type[typer.BadParameter]", next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+)
+"""What a line that cannot be parsed raises: click's exception, which typer has had from different places."""
 Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a number") from error
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a whole number") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the exit status is 0, 1 where a check or a computation failed, 2 for bad input."""
-    usage = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     try:
         status = app(arguments, standalone_mode=False)
-    except usage as error:
-        status = _complain(error.format_message(), 2)  # type: ignore[attr-defined]
+    except USAGE as error:
+        status = _complain(error.format_message(), 2)
     except OSError as error:
         status = _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
     except (ValueError, RuntimeError) as error:
@@ -66,10 +83,15 @@ def run(
     target: Annotated[str, typer.Argument(help="A problem (see wgf list) or a spec, FILE.toml.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The run folder: empty, or nothing yet.", show_default=False)],
     stepper: Annotated[str | None, typer.Option(help="A stepper (jko by default).")] = None,
-    tau: Annotated[float | None, typer.Option(help="Step size; alone, as many steps as reach the horizon.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of steps; alone, of equal size to the horizon.")] = None,
-    particles: Annotated[int | None, typer.Option(help="Size of the pool.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The only source of randomness.")] = None,
+    tau: Annotated[
+        float | None,
+        typer.Option(parser=_real, metavar="TAU", help="Step size; alone, as many steps as reach the horizon."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(parser=_whole, metavar="N", help="Number of steps; alone, they reach the horizon.")
+    ] = None,
+    particles: Annotated[int | None, typer.Option(parser=_whole, metavar="N", help="Size of the pool.")] = None,
+    seed: Annotated[int | None, typer.Option(parser=_whole, metavar="N", help="The only source of randomness.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -93,7 +115,9 @@ def resume(folder: Folder) -> None:
     experiment, path = runs.load(folder)
     if len(path) == len(experiment.taus):
         typer.echo(f"{folder} has taken all of its {len(path)} steps", err=True)
-    _flow(folder, experiment, lambda bar: runs.resume(folder, [bar], experiment))
+        _report(folder, experiment, path)
+    else:
+        _flow(folder, experiment, lambda bar: runs.proceed(folder, experiment, path, [bar]))
 
 
 @app.command()
@@ -108,12 +132,13 @@ def show(folder: Folder) -> None:
 def sample(
     folder: Folder,
     out: Annotated[Path, typer.Option(help="FILE.csv or FILE.npz.", show_default=False)],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    n: Annotated[int, typer.Option("-n", parser=_whole, metavar="N", help="How many rows.")] = 1000,
+    seed: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Seed of the draws.")] = 0,
 ) -> None:
     """Draw fresh rows of the law where a run ended (of its particles, where its steps were no maps)."""
-    from wgf import keys, runs, samples
+    from wgf import checks, keys, runs, samples
 
+    checks.at_least("-n", n, 1)
     _, path = runs.load(folder)
     samples.save_rows(out, path.final.sample(n, keys.generator(seed, device=path.final.like.device)))
     typer.echo(f"{n} rows of {path.final.dim} in {out}")
@@ -149,8 +174,8 @@ def validate(
     """Run studies and hold their numbers to their bounds: exit status 1 where one does not hold."""
     from wgf import studies, tables
 
-    console, rows, good = Console(), [], True
-    chosen = studies.chosen(names or [])
+    console, chosen = Console(), studies.chosen(names or [])
+    rows: list[dict[str, Any]] = []
     _writable(to, figures)
     for outcome in studies.conduct(chosen, quick):
         console.print(tables.checks_of_study(outcome.study, outcome.rows, outcome.context))
@@ -158,21 +183,20 @@ def validate(
             typer.echo(outcome.crash, err=True)
         if figures is not None and outcome.figure is not None:
             outcome.figure.savefig(figures / f"{outcome.study}.png", dpi=150)
-        rows, good = rows + outcome.rows, good and outcome.holds
+        rows += outcome.rows
         if to is not None:
             to.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     held = sum(row["holds"] for row in rows)
     console.print(f"{held} of {len(rows)} checks hold")
-    raise typer.Exit(0 if good else 1)
+    raise typer.Exit(0 if held == len(rows) else 1)
 
 
 def _flow(folder: Path, experiment: "Experiment", go: "Callable[[Any], Flow]") -> None:
     """Carry a run out under a progress bar, and report it; say how to go on where it is interrupted."""
     from wgf.observers import ProgressBar
 
-    bar = ProgressBar(experiment.problem.title or "flow")
     try:
-        path = go(bar)
+        path = go(ProgressBar())
     except KeyboardInterrupt:
         raise typer.Exit(_complain(f"interrupted; wgf resume {folder} goes on", 130)) from None
     _report(folder, experiment, path)
@@ -184,11 +208,12 @@ def _report(folder: Path, experiment: "Experiment", path: "Flow") -> None:
     console = Console()
     console.print(tables.steps_of_run(experiment.problem.title or str(folder), runs.rows(folder)))
     if len(path):
-        console.print(f"figure: {runs.add_figure(folder, plotting.figure_of_run(experiment.problem, path))}", soft_wrap=True)
+        file = runs.add_figure(folder, plotting.figure_of_run(experiment.problem, path))
+        console.print(f"figure: {file}", soft_wrap=True, highlight=False)
 
 
 def _refused(error: Exception) -> int:
-    """The exit status of one of the toolkit's errors, said in one line; any other is a defect and keeps its traceback."""
+    """The exit status of one of the toolkit's errors, said in one line; any other is a defect: its traceback stays."""
     from wgf.errors import Diverged, InputError, NotInvertible, Unknown
 
     if not isinstance(error, (Diverged, InputError, NotInvertible, Unknown)):

@@ -1,6 +1,7 @@
 """Objects from tables: annotated constructors read what a spec says, and write out what it left unsaid."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args, get_origin
@@ -39,7 +40,11 @@ class Reader:
 
     def call(self, factory: Callable[..., Any], table: Table, path: str, held: Any = None) -> tuple[Table, Any]:
         """`factory` called with what `table` says: the arguments written out, and what it returned."""
-        known = {name: parameter for name, parameter in registry.parameters(factory).items() if parameter.speakable}
+        accepted = registry.parameters(factory)
+        known = {name: parameter for name, parameter in accepted.items() if parameter.speakable}
+        for name, parameter in accepted.items():
+            if parameter.required and not parameter.speakable:
+                raise SpecError(f"{path}.{name} is required, but no spec can say it: build this from Python")
         refuse_unknown(table, ["type", *known], path)
         written: Table = {}
         arguments: dict[str, Any] = {}
@@ -155,14 +160,21 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
+def reason(error: Exception) -> str:
+    """An error of another library in one line."""
+    wanted = re.search(r"tried to allocate (\d+) bytes", str(error))
+    if wanted:
+        return f"{int(wanted[1]) / 2**30:,.0f} GiB of memory would be needed at once"
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def _called(factory: Callable[..., Any], arguments: Mapping[str, Any], path: str) -> Any:
     try:
         return factory(**arguments)
     except InputError as error:
         raise SpecError(f"{path}: {error}") from error
     except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise SpecError(f"{path} cannot be built from these values: {first}") from error
+        raise SpecError(f"{path} cannot be built from these values: {reason(error)}") from error
 
 
 def _without_none(said: Any) -> Any:

@@ -46,7 +46,10 @@ def override(raw: Table, setting: str) -> None:
     key = key.strip()
     if not (equals and key and all(key.split("."))):
         raise SpecError(f"--set {setting!r} should read KEY=VALUE, such as dim=12 or stepper.map.width=128")
-    put(raw, key.split(".") if "." in key else ["problem", key], literal(value.strip()), f"--set {setting}")
+    path = key.split(".") if "." in key else ["problem", key]
+    if path[0] not in spec.ROOT:
+        raise SpecError(f"--set {setting}: a dotted key starts at the root of the spec; did you mean problem.{key}?")
+    put(raw, path, literal(value.strip()), f"--set {setting}")
 
 
 def put(raw: Table, path: list[str], value: Any, typed: str) -> None:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from wgf import keys
@@ -15,6 +17,8 @@ from wgf.law import Gaussian, Law
 from wgf.moments import exact_gaussian
 from wgf.problem import Problem
 from wgf.steppers.base import State, observe
+
+Style: TypeAlias = Literal["-", "--"]
 
 OURS, EXACT, START = "tab:blue", "black", "tab:gray"
 DRAWS = 1024  # of the exact law, for its energy
@@ -74,23 +78,25 @@ def particles(axis: Axes, x: Tensor, exact: Law | None, initial: Law) -> None:
     axis.plot(shown[:, 0], shown[:, 1], ".", color=OURS, ms=3.5, alpha=0.4, mew=0, label=label)
     if isinstance(exact, Gaussian):
         ellipses(axis, exact, (1, 2, 3), "-", EXACT, "exact, 1–3σ")
-    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())
     if isinstance(initial, Gaussian):
-        ellipses(axis, initial, (2,), "--", START, "start, 2σ")
+        ellipses(axis, initial, (2,), "--", START, "start, 2σ", framed=False)
     if exact is not None and not isinstance(exact, Gaussian) and exact.has_density and exact.dim == 2:
         contours(axis, exact)
     axis.set_aspect("equal", adjustable="datalim")
     finish(axis, "Particles" if x.shape[1] == 2 else "Particles, first two coordinates", "x₁", "x₂")
 
 
-def ellipses(axis: Axes, law: Gaussian, radii: Sequence[float], style: str, colour: str, label: str) -> None:
-    """Where the first two coordinates of a Gaussian law lie at these Mahalanobis radii."""
+def ellipses(
+    axis: Axes, law: Gaussian, radii: Sequence[float], style: Style, colour: str, label: str, framed: bool = True
+) -> None:
+    """Where the first two coordinates of a Gaussian lie at these Mahalanobis radii; `framed`: the axis makes room."""
     angle = torch.linspace(0, 2 * math.pi, 200, dtype=torch.float64)
     circle = torch.stack([angle.cos(), angle.sin()])
     factor = torch.linalg.cholesky(law.covariance[:2, :2].double())
     for k, radius in enumerate(radii):
-        edge = law.mean[:2, None].double() + radius * factor @ circle
-        axis.plot(edge[0], edge[1], style, color=colour, lw=1.1, label=None if k else label)
+        edge = (law.mean[:2, None].double() + radius * factor @ circle).tolist()
+        line = Line2D(*edge, linestyle=style, color=colour, linewidth=1.1, label="" if k else label)
+        (axis.add_line if framed else axis.add_artist)(line)
 
 
 def contours(axis: Axes, law: Law) -> None:
@@ -108,13 +114,16 @@ def contours(axis: Axes, law: Law) -> None:
 def moments(axis: Axes, x: Tensor, exact: Gaussian | None) -> None:
     """Mean and variance of every coordinate."""
     index = torch.arange(1, x.shape[1] + 1)
-    for values, truth, marker, colour, name in (
-        (x.mean(0), None if exact is None else exact.mean, "o", OURS, "mean"),
-        (x.var(0), None if exact is None else exact.covariance.diagonal(), "s", "tab:orange", "variance"),
-    ):
+    rows = (
+        ("mean", x.mean(0), None if exact is None else exact.mean, "o", OURS, "-"),
+        ("variance", x.var(0), None if exact is None else exact.covariance.diagonal(), "s", "tab:orange", ":"),
+    )
+    for name, values, truth, marker, colour, style in rows:
+        axis.plot(index, values, marker, color=colour, ms=5, mfc="none", label=f"wgf, {name}")
         if truth is not None:
-            axis.hlines(truth, index - 0.4, index + 0.4, color=EXACT, lw=1.2, label="exact" if name == "mean" else "")
-        axis.plot(index, values, marker, color=colour, ms=4, mfc="none", label=f"wgf, {name}")
+            label = f"exact {name}"
+            axis.hlines(truth, index - 0.4, index + 0.4, color=EXACT, lw=1.2, linestyle=style, label=label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     finish(axis, "Moments by coordinate", "coordinate", "mean, variance")
 
 

@@ -86,6 +86,14 @@ def parameters(factory: Callable[..., Any]) -> dict[str, Parameter]:
     }
 
 
+def returned(function: Callable[..., Any]) -> Any:
+    """What a function is annotated to return, None where that is not said."""
+    try:
+        return get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return None
+
+
 def declared(group: str) -> dict[str, EntryPoint]:
     """The entry points of `group` by name: the catalogue, and what other packages add to it."""
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}

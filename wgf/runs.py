@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from wgf import manifest, spec
+from wgf.components import reason
 from wgf.errors import InputError, Unknown
 from wgf.flow import Path, evolve
 from wgf.law import Empirical, Law
@@ -52,7 +53,11 @@ def resume(folder: Folder, observers: Sequence[Observer] = (), experiment: Exper
     `experiment` is needed for a run that was started from code, and read from spec.toml otherwise.
     Raises: InputError, naming the file, where one is missing, truncated or edited.
     """
-    experiment, path = load(folder, experiment)
+    return proceed(folder, *load(folder, experiment), observers)
+
+
+def proceed(folder: Folder, experiment: Experiment, path: Path, observers: Sequence[Observer] = ()) -> Path:
+    """Go on with the run in `folder` from what `load` found there."""
     saver = Saver(experiment, manifest.read(folder))
     saver.tidy()
     return _evolve(experiment, experiment.taus[len(path) :], path, [saver, *observers])
@@ -79,8 +84,7 @@ def begin(experiment: Experiment) -> Path:
     try:
         return _evolve(experiment, [], None, [])
     except (ArithmeticError, MemoryError, RuntimeError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise InputError(f"this run cannot draw its particles: {first}") from error
+        raise InputError(f"this run cannot draw its particles: {reason(error)}") from error
 
 
 def rows(folder: Folder) -> list[dict[str, Any]]:
@@ -94,8 +98,11 @@ def add_figure(folder: Folder, figure: "Figure", name: str = FIGURE) -> Folder:
     """Keep `figure` in the run folder, listed in its manifest; where it lies."""
     file = folder / name
     file.parent.mkdir(exist_ok=True)
+    listed = manifest.read(folder)
+    if name in listed.files:
+        listed.commit([], dropped=[name])  # until it is whole again, so that an interruption here does no harm
     figure.savefig(file, dpi=150)
-    manifest.read(folder).commit([name])
+    listed.commit([name])
     return file
 
 
@@ -161,7 +168,7 @@ class Saver(Observer):
             out.write(json.dumps(line) + "\n")
 
 
-class Lost(Law):
+class _Lost(Law):
     """The law of a step of which no particles were kept: only its dimension and dtype are known."""
 
     def __init__(self, like: Tensor) -> None:
@@ -181,8 +188,8 @@ class Lost(Law):
     def log_prob(self, x: Tensor) -> NoReturn:
         raise Unknown("this step of a saved run was not a map, so its density is not known")
 
-    def to(self, target: torch.dtype | torch.device | str) -> "Lost":
-        return Lost(self._like.to(target))
+    def to(self, target: torch.dtype | torch.device | str) -> "_Lost":
+        return _Lost(self._like.to(target))
 
 
 def _evolve(experiment: Experiment, taus: Sequence[float], path: Path | None, observers: Sequence[Observer]) -> Path:
@@ -207,7 +214,7 @@ def _follow(experiment: Experiment, path: Path, tree: Tree, pool: Tree) -> None:
         info = replace(info, map=stepper.remembered(state.memory, path.laws[0].like))
         law = stepper.law(path.final, path.laws[0], state, info)
     else:
-        law = Lost(path.laws[0].like) if pool is None else Empirical(state.x)
+        law = _Lost(path.laws[0].like) if pool is None else Empirical(state.x)
     path.laws.append(law)
     path.times.append(tree["time"])
     path.energies.append(tree["energies"])

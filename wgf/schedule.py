@@ -66,7 +66,7 @@ class Geometric(Schedule):
 
     def size(self, k: int) -> float:
         try:
-            free = self.first * self.ratio**k
+            free = self.first * float(self.ratio) ** k
         except OverflowError:
             free = math.inf
         return free if self.cap is None else min(free, self.cap)

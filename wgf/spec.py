@@ -80,11 +80,9 @@ def _problem(raw: Mapping[str, Any]) -> tuple[Table, Problem]:
     if "type" not in table:
         raise SpecError(f"problem needs a type; choose from {', '.join(registry.declared(PROBLEMS))}")
     factory = registry.loaded(PROBLEMS, table["type"], "problem.type", "a problem")
-    if not callable(factory):
-        raise SpecError(f"problem.type = {table['type']!r} is not a function that returns a Problem")
+    if not callable(factory) or registry.returned(factory) is not Problem:  # nothing else is called by its name
+        raise SpecError(f"problem.type = {table['type']!r} is not a function annotated to return a Problem")
     said, problem = Reader().call(factory, table, "problem")
-    if not isinstance(problem, Problem):
-        raise SpecError(f"problem.type = {table['type']!r} returned {type(problem).__name__}, not a Problem")
     return {"type": table["type"], **said}, problem
 
 

@@ -24,11 +24,6 @@ class Outcome:
     figure: "Figure | None" = None
     crash: str | None = field(default=None, compare=False)
 
-    @property
-    def holds(self) -> bool:
-        """Whether there are checks, and all hold."""
-        return bool(self.rows) and all(row["holds"] for row in self.rows)
-
 
 def chosen(names: Sequence[str]) -> list[str]:
     """The studies to run, all of them by default. Raises: SpecError for a name that is none."""
@@ -43,9 +38,12 @@ def conduct(names: Sequence[str], quick: bool) -> Iterator[Outcome]:
     for name in names:
         try:
             report = registry.loaded(STUDIES, name, "STUDY", "a study")(quick)
-            yield Outcome(name, report.rows(), report.context, report.figure)
+            yield Outcome(name, report.rows() or [_failed(name, "made no check")], report.context, report.figure)
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
-            quantity = f"crashed: {type(error).__name__}: {reason}"
-            row = {"study": name, "quantity": quantity, "value": None, "bound": None, "holds": False}
+            row = _failed(name, f"crashed: {type(error).__name__}: {reason}")
             yield Outcome(name, [row], crash=traceback.format_exc())
+
+
+def _failed(study: str, quantity: str) -> dict[str, Any]:
+    return {"study": study, "quantity": quantity, "value": None, "bound": None, "holds": False}

@@ -1,6 +1,7 @@
 """What the command line shows, as rich tables: a run's steps, a study's checks, and what there is to choose from."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,16 +17,16 @@ def steps_of_run(title: str, rows: Sequence[Row]) -> Table:
     """Time, energy, displacement, certificate and distance from the exact law, a line for the start and each step."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("step", lambda row: str(row["step"])),
-        ("time", lambda row: number(row["time"])),
-        ("energy", lambda row: number(row.get("energy"), 5)),
+        ("t", lambda row: number(row["time"])),
+        ("F", lambda row: number(row.get("energy"), 5)),
         ("moved", lambda row: number(row.get("moved"))),
         ("certificate", certificate),
-        ("|Δmean|", lambda row: number(row.get("mean_error"), 2)),
-        ("‖Δcov‖/‖cov‖", lambda row: number(row.get("covariance_error"), 2)),
+        ("Δmean", lambda row: number(row.get("mean_error"), 2)),
+        ("Δcov", lambda row: number(row.get("covariance_error"), 2)),
         ("seconds", lambda row: number(row.get("seconds"), 2)),
     ]
     texts = {name: [cell(row) for row in rows] for name, cell in columns}
-    table = Table(title=title, box=box.SIMPLE_HEAD, caption=floors(rows[-1]), caption_justify="left")
+    table = Table(title=escaped(title), box=box.SIMPLE_HEAD, caption=floors(rows[-1]), caption_justify="left")
     kept = [name for name, cells in texts.items() if any(cell != "–" for cell in cells)]
     for name in kept:
         table.add_column(name, justify="right", no_wrap=True)
@@ -33,7 +34,7 @@ def steps_of_run(title: str, rows: Sequence[Row]) -> Table:
     for k in chosen:
         table.add_row(*(texts[name][k] for name in kept))
     if len(chosen) < len(rows):
-        table.title = f"{title} ({len(chosen)} of {len(rows)} lines)"
+        table.title = f"{escaped(title)} ({len(chosen)} of {len(rows)} lines)"
     return table
 
 
@@ -53,18 +54,19 @@ def checks_of_study(study: str, rows: Sequence[Row], context: Sequence[Any] = ()
 
 
 def catalogue(title: str, entries: Mapping[str, Any]) -> Table:
-    """Names with the first line of what each says of itself."""
+    """Names with the first sentence of what each says of itself."""
     table = Table(title=title, box=box.SIMPLE_HEAD, show_header=False, title_justify="left", title_style="bold")
     table.add_column(no_wrap=True, style="cyan")
     table.add_column()
     for name, thing in entries.items():
-        table.add_row(name, escaped(thing if isinstance(thing, str) else first_line(thing)))
+        table.add_row(name, escaped(thing if isinstance(thing, str) else first_sentence(thing)))
     return table
 
 
-def first_line(thing: object) -> str:
-    """The first sentence line of a docstring."""
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+def first_sentence(thing: object) -> str:
+    """The first sentence of a docstring."""
+    paragraph = " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s", paragraph)[0]
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -95,7 +97,10 @@ def floors(row: Row) -> str | None:
     if row.get("mean_floor") is None:
         return None
     mean, covariance = number(row["mean_floor"], 2), number(row["covariance_floor"], 2)
-    return f"Δ from the exact law; as many exact samples would show {mean} and {covariance} on the last line"
+    return (
+        "Δmean = |m − m*|, Δcov = ‖S − S*‖/‖S*‖ from the exact law;"
+        f" as many exact samples would show {mean} and {covariance} at the end"
+    )
 
 
 def thinned(count: int) -> list[int]:

@@ -36,7 +36,7 @@ class Setting:
 
 SETTINGS = (
     Setting(2, 64, Adam(800, 8192), -4.5, -3.34, 1024, -3.5, -2.45, 150),
-    Setting(12, 64, Adam(400, 8192), -3.5, -2.54, 1024, -2.8, -1.75, 150),
+    Setting(12, 64, Adam(800, 8192, rate=4e-3), -3.5, -2.54, 1024, -2.8, -1.75, 150),
     Setting(32, 128, Adam(160, 8192, rate=4e-3), -2.7, -2.06, 256, seconds=150),
     Setting(64, 128, Adam(160, 8192, rate=3e-3), -2.1, -1.37, 256),
 )
@@ -73,7 +73,7 @@ def run(setting: Setting) -> Outcome:
     monte_carlo = None
     if setting.monte_carlo_bound is not None:
         model = path.final.to(torch.float64)
-        monte_carlo = monte_carlo_symkl(model, exact, 50_000, keys.generator(SEED, 99))
+        monte_carlo = monte_carlo_symkl(model, exact, 100_000, keys.generator(SEED, 99))
     return Outcome(
         setting,
         path,
