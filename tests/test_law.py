@@ -172,6 +172,9 @@ def test_clouds_carry_what_they_know():
 
 NAN = math.nan
 BAD = {
+    "must be an array of numbers": lambda: Gaussian("ab", torch.eye(2)),
+    "must be real, got dtype torch.complex64": lambda: Gaussian(torch.zeros(2, dtype=torch.complex64), torch.eye(2)),
+    r"must have shape \(d,\), got \(2, 2\)": lambda: Gaussian(torch.eye(2), torch.eye(2)),
     "mean of a Gaussian": lambda: Gaussian([NAN, 0.0], torch.eye(2)),
     "NaN or infinite": lambda: Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, math.inf]]),
     r"square matrix of shape \(2, 2\)": lambda: Gaussian([0.0, 0.0], torch.eye(3)),
@@ -185,6 +188,12 @@ BAD = {
     r"shape \(n, d\)": lambda: Empirical(torch.zeros(3)),
     "event_shape": lambda: Adapted(distributions.Normal(torch.zeros(2), 1.0)),
 }
+
+
+def test_whole_numbers_are_taken_for_real_ones():
+    law = Gaussian(torch.tensor([1, 2]), [[2, 0], [0, 1]])
+    assert law.mean.dtype == law.covariance.dtype == torch.get_default_dtype()
+    assert law.sample(3).shape == (3, 2)
 
 
 @pytest.mark.parametrize("message", BAD)

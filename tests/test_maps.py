@@ -328,6 +328,17 @@ def test_an_explicit_move_is_smooth_among_its_own_particles():
         close(J, torch.stack(columns, -1), 1e-4)
 
 
+def test_a_constant_has_no_slope():
+    x = zoo.randn(1, 5, 2)
+    still = Explicit(lambda x: torch.ones(len(x), dtype=x.dtype), 0.1, 2)
+    y, J = still.jacobian(x)
+    assert torch.equal(y, x)
+    assert torch.equal(J, torch.eye(2).double().expand(5, 2, 2))
+    value, slope = autodiff.jacobian(torch.ones_like, x)
+    assert not slope.any()
+    assert value.shape == (5, 2)
+
+
 def test_noise_is_redrawn_wherever_a_map_is_wrapped():
     inner = NeuralODE(2, width=8, trace=zoo.Hutchinson()).double()
     x = zoo.randn(1, ROWS, 2)
