@@ -257,7 +257,7 @@ BAD = {
         "AdjustedLangevin cannot run Interaction",
     ),
     "splitting without interaction": ((*HEAT, "--stepper", "splitting"), "Splitting needs terms on both sides"),
-    "pool too small": ((*HEAT, "--particles", "10"), "held must be at most half of the particles"),
+    "pool too small": ((*HEAT, "--particles", "10", "--set", "stepper.held=6"), "held must be at most half"),
     "pool too large": ((*HEAT, "--stepper", "langevin", "--particles", 10**14), "GiB of memory"),
     "dimension too large": ((*HEAT, "--set", "dim=1000000000000"), "GiB of memory"),
     "no such file": (("run", "nowhere.toml"), "nowhere.toml cannot be read"),

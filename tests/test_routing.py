@@ -18,6 +18,7 @@ from wgf.functionals import (
     OnSamples,
     Potential,
     PowerEntropy,
+    Quadratic,
     Term,
     Variation,
     functional,
@@ -25,7 +26,7 @@ from wgf.functionals import (
 from wgf.functionals.base import first_variation, route
 from wgf.kernels import Power
 from wgf.law import Cloud, Empirical, Gaussian
-from wgf.maps import Affine, Residual
+from wgf.maps import Affine, Inverse, Residual
 from wgf.steppers import JKO, AdjustedLangevin, Base, Langevin, Midpoint, Particles, SaddleJKO, Splitting
 from wgf.training import LBFGS
 
@@ -104,7 +105,7 @@ def test_dimensions_must_agree(case):
 
 def test_a_power_entropy_needs_a_density():
     rows = Empirical(zoo.randn(0, 50, 2))
-    with pytest.raises(Incompatible, match=r"PowerEntropy\(2\) from a law without a density"):
+    with pytest.raises(Incompatible, match=r"PowerEntropy\(2\) on particles of which \d+ carry no density"):
         evolve(PowerEntropy(2), jko(), rows, [0.1])
     assert len(evolve(Entropy(), jko(), rows, [0.1])) == 1  # its increment needs none
 
@@ -136,7 +137,7 @@ BAD = {
     "tau must be a finite number above 0, got -0.1": lambda: evolve(zoo.free(), jko(), zoo.start(), [-0.1]),
     "tau must be a finite number above 0, got nan": lambda: evolve(zoo.free(), jko(), zoo.start(), [float("nan")]),
     "tau must be a finite number above 0, got inf": lambda: evolve(zoo.free(), jko(), zoo.start(), [float("inf")]),
-    "tau must be a finite number above 0, got 'x'": lambda: evolve(zoo.free(), jko(), zoo.start(), ["x"]),
+    "taus must be a sequence of step sizes": lambda: evolve(zoo.free(), jko(), zoo.start(), ["x"]),
     "got -1": lambda: evolve(Potential(never_asked), Particles(20), zoo.start(), [-1]),
     "rho0 must be a law, got Tensor; wrap": lambda: evolve(zoo.free(), jko(), torch.zeros(5, 2), [0.1]),
     "expected a functional": lambda: evolve(zoo.bumpy, jko(), zoo.start(), [0.1]),
@@ -158,3 +159,36 @@ BAD = {
 def test_bad_arguments_are_refused_by_name(message):
     with pytest.raises(InputError, match=message):
         BAD[message]()
+
+
+@pytest.mark.parametrize(
+    ("V", "words"),
+    [
+        (Quadratic(torch.eye(3)), "in 2 dimensions"),
+        (lambda x: x, r"must map \(n, 2\) to \(n,\), but gave \(3, 2\)"),
+        (lambda x: 0.0, "but gave float"),
+    ],
+    ids=["wrong dimension", "a row each", "no tensor"],
+)
+def test_a_potential_that_does_not_fit_is_refused_before_the_first_step(V, words):
+    with pytest.raises(InputError, match=words):
+        evolve(Potential(V), Particles(10), Gaussian.standard(2), [0.1])
+
+
+def test_an_inverse_is_refused_as_a_map_to_train():
+    stepper = JKO(Inverse(Affine(2)), particles=100, held=10)
+    with pytest.raises(Incompatible, match="Inverse cannot be trained"):
+        evolve(Entropy() + Potential(Quadratic(torch.eye(2))), stepper, Gaussian.standard(2), [0.1])
+
+
+def test_a_potential_that_autograd_cannot_see_is_refused_or_takes_its_gradient():
+    def hidden(x):
+        return 0.5 * x.detach().square().sum(1)
+
+    start, stepper = Gaussian.standard(2, 3.0), JKO(Affine(2), LBFGS(), particles=200, held=0)
+    for each in (stepper, Particles(100)):
+        with pytest.raises(InputError, match="not differentiable by autograd"):
+            evolve(Entropy() + Potential(hidden) if each is stepper else Potential(hidden), each, start, [0.5])
+    told = evolve(Entropy() + Potential(hidden, lambda x: x), stepper, start, [0.5])
+    seen = evolve(Entropy() + Potential(Quadratic(torch.eye(2))), stepper, start, [0.5])
+    torch.testing.assert_close(told.state.x, seen.state.x, rtol=0, atol=1e-4)

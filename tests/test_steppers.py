@@ -11,8 +11,10 @@ import zoo
 from wgf import evolve, keys
 from wgf.errors import Incompatible
 from wgf.flow import Path
-from wgf.functionals import OnDensity, OnSamples
+from wgf.functionals import Entropy, Interaction, OnDensity, OnSamples, functional
+from wgf.kernels import Power
 from wgf.law import Empirical, Law, Pushforward
+from wgf.maps import Affine
 from wgf.observers import measured
 from wgf.steppers import JKO, Fresh, Langevin, Midpoint, Particles, SaddleJKO, State, Stepper, Weights
 from wgf.steppers.base import never
@@ -237,3 +239,25 @@ def test_a_pool_too_small_for_what_is_held_is_refused():
     path = run(zoo.STEPPERS[0])
     with pytest.raises(Incompatible, match="got 40 of 60 in this flow"):
         evolve(zoo.free(), zoo.STEPPERS[4].build(), zoo.start(), (0.1,), path=path)
+
+
+def test_data_rows_that_are_held_are_never_trained_on():
+    rows = Empirical(zoo.randn(3, 300, 2))
+    x = JKO(Affine(2), particles=2000, held=400).init(functional(Entropy()), rows, 0).x
+    held, choosing, trained = ({tuple(row.tolist()) for row in part} for part in x.split([400, 200, 1400]))
+    assert not held & trained
+    assert not held & choosing
+    assert not choosing & trained
+    assert len(held | choosing | trained) > 250
+
+
+def test_the_certificate_knows_its_error_for_pairs():
+    """Its standard error against the spread over independent pools, for a term whose rows depend on one another."""
+    stepper = JKO(Affine(2), LBFGS(3), particles=400, held=200)
+    F, found = functional(Entropy() + Interaction(2.0 * Power(2))), []
+    for seed in range(40):
+        state = stepper.init(F, zoo.start(), seed)
+        found.append(stepper.step(F, state, 0.3, never)[1].certificate)
+    spread = torch.tensor([each.value for each in found]).std()
+    claimed = torch.tensor([each.standard_error for each in found]).mean()
+    assert 0.65 < float(claimed / spread) < 1.5  # by per-row energies it would be half of this

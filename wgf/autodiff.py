@@ -6,16 +6,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wgf.errors import InputError
+
 
 def gradient(
     function: Callable[[Tensor], Tensor], x: Float[Tensor, "n d"], create_graph: bool = False
 ) -> Float[Tensor, "n d"]:
-    """∇f(x_i) for a function (n, d) -> (n,) whose rows do not mix."""
+    """∇f(x_i) for a function (n, d) -> (n,) whose rows do not mix; InputError where autograd has no graph."""
     with torch.enable_grad():
         leaf = x if create_graph and x.requires_grad else x.detach().requires_grad_(True)
         value = function(leaf)
         if not value.requires_grad:
-            return torch.zeros_like(x)
+            raise InputError("a function is not differentiable by autograd; write it in torch, or pass its gradient")
         return torch.autograd.grad(value.sum(), leaf, create_graph=create_graph)[0]
 
 

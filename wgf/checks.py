@@ -10,7 +10,7 @@ from wgf.errors import InputError
 
 def positive(name: str, value: float) -> float:
     """Return `value` if it is a finite number above zero."""
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 < value < math.inf):
         raise InputError(f"{name} must be a finite number above 0, got {value!r}")
     return float(value)
 

@@ -169,7 +169,7 @@ def validate(
     names: Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="All by default.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller settings where a study has them.")] = False,
     to: Annotated[Path | None, typer.Option("--json", help="Write every check to this file.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Keep the studies' figures in this folder.")] = None,
+    figures: Annotated[Path, typer.Option(help="Where the studies' figures go.")] = Path("figures"),
 ) -> None:
     """Run studies and hold their numbers to their bounds: exit status 1 where one does not hold."""
     from wgf import studies, tables
@@ -181,8 +181,9 @@ def validate(
         console.print(tables.checks_of_study(outcome.study, outcome.rows, outcome.context))
         if outcome.crash:
             typer.echo(outcome.crash, err=True)
-        if figures is not None and outcome.figure is not None:
+        if outcome.figure is not None:
             outcome.figure.savefig(figures / f"{outcome.study}.png", dpi=150)
+            console.print(f"figure: {figures / outcome.study}.png", soft_wrap=True, highlight=False)
         rows += outcome.rows
         if to is not None:
             to.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -226,10 +227,9 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
-def _writable(to: Path | None, figures: Path | None) -> None:
+def _writable(to: Path | None, figures: Path) -> None:
     """Make the folder for figures, and see that the file can be written, before hours are spent."""
-    if figures is not None:
-        figures.mkdir(parents=True, exist_ok=True)
+    figures.mkdir(parents=True, exist_ok=True)
     if to is not None:
         to.write_text("[]\n", encoding="utf-8")
 

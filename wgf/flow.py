@@ -10,6 +10,7 @@ from torch import Tensor
 from wgf import checks
 from wgf.errors import Diverged, Incompatible, InputError
 from wgf.functionals.base import Functional, Term, functional
+from wgf.functionals.potential import Potential
 from wgf.law import Law, Pushforward
 from wgf.maps.base import Map
 from wgf.maps.compose import Compose, Inverse
@@ -75,18 +76,21 @@ def evolve(
     Args: F, a functional; stepper; rho0, a law; taus, step sizes above zero; seed, the only source of randomness:
     the same
     seed, machine and thread count give the same bits; observers, told of every step and able to stop inside one;
-    stop, asked after each step; path, one to go on from (its state, not `rho0`, is then where the flow starts).
+    stop, asked after each step; path, one to go on from: its state, not `rho0`, is then where
+    the flow starts, and a longer copy is returned.
     Raises: Incompatible before the first step if the stepper cannot run F; InputError for a bad τ; Diverged, with
     the path
     so far as its attribute `path`, if training fails or particles fly off to infinity.
     """
     total = functional(F)
-    sizes = [checks.positive("tau", tau) for tau in taus]
+    sizes = step_sizes(taus)
+    checks.at_least("seed", seed, 0)
     base = rho0 if isinstance(rho0, Law) else _as_law(rho0)
     if path is None:
         path = _begin(total, stepper, base, seed)
     else:
         stepper.check(total, path.state)
+        path = Path([*path.laws], [*path.times], [*path.energies], path.state, [*path.infos])
     for observer in observers:
         observer.begin(path, len(sizes))
 
@@ -116,9 +120,21 @@ def evolve(
     return path
 
 
+def step_sizes(taus: Iterable[float]) -> list[float]:
+    """The step sizes as floats above zero; scalars of tensors and arrays count as numbers."""
+    try:
+        sizes = [float(tau) for tau in taus]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"taus must be a sequence of step sizes such as [0.1] * 9, got {taus!r}") from error
+    return [checks.positive("tau", tau) for tau in sizes]
+
+
 def _begin(F: Functional, stepper: Stepper, law: Law, seed: int) -> Path:
     state = stepper.init(F, law, seed)
     stepper.check(F, state)
+    for _, term in F.terms:
+        if isinstance(term, Potential):
+            term.probe(state.x[:3])
     return Path([law], [0.0], [observe(F, state, stepper.rows)], state)
 
 

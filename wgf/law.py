@@ -120,7 +120,7 @@ class Gaussian(Law):
         return self.mean + _normal(n, self.mean, generator) @ self._factor.T
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        white = self.whiten(x)
+        white = self.whiten(_points(x, self.mean))
         constant = 0.5 * self.dim * math.log(2 * math.pi) + self._factor.diagonal().log().sum()
         return -0.5 * white.square().sum(-1) - constant
 
@@ -208,6 +208,7 @@ class Box(Law):
         return self.low + (self.high - self.low) * unit
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        x = _points(x, self.low)
         inside = ((x >= self.low) & (x <= self.high)).all(-1)
         return torch.where(inside, -self.log_volume, x.new_tensor(-math.inf))
 
@@ -233,6 +234,21 @@ class Empirical(Law):
         chosen = torch.randint(len(self.x), (n,), generator=generator, device=self.x.device)
         return self.x[chosen]
 
+    def disjoint(self, sizes: Sequence[int], generator: torch.Generator) -> Float[Tensor, "n d"]:
+        """sizes[0] rows, then sizes[1], …, each drawn from a part of the data of its own, in proportion to the sizes.
+
+        Raises: InputError for fewer data rows than parts.
+        """
+        wanted, n = [size for size in sizes if size], len(self.x)
+        if n < len(wanted):
+            raise InputError(f"{n} data rows cannot be split in {len(wanted)} parts; hold none out, or take more data")
+        shares = [max(1, n * size // sum(wanted)) for size in wanted[:-1]]
+        while sum(shares) >= n:
+            shares[shares.index(max(shares))] -= 1
+        order = torch.randperm(n, generator=generator, device=self.x.device)
+        parts = self.x[order].split([*shares, n - sum(shares)])
+        return torch.cat([Empirical(part).sample(size, generator) for part, size in zip(parts, wanted, strict=True)])
+
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         raise Unknown("an empirical law has no density")
 
@@ -255,25 +271,47 @@ class Pushforward(Law):
 
     @property
     def has_density(self) -> bool:
-        return self.base.has_density and self.folded == 0
+        try:
+            return self._chain(unfolded=True)[0].has_density
+        except Unknown:
+            return False
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
+        first, maps = self._chain()
+        x = first.sample(n, generator)
         with torch.no_grad():
-            return self.map.transport(self.base.sample(n, generator)).y
+            for map in maps:
+                x = map.transport(x).y
+        return x
 
     def cloud(self, n: int, generator: torch.Generator | None = None) -> Cloud:
-        """n samples with their densities, carried forward through the map: no inversion."""
-        self._refuse_folds()
-        cloud = (
-            self.base.cloud(n, generator) if isinstance(self.base, Pushforward) else _scored(self.base, n, generator)
-        )
-        return advance(cloud, self.map)
+        """n samples with their densities, carried forward through the maps: no inversion."""
+        first, maps = self._chain(unfolded=True)
+        cloud = _scored(first, n, generator)
+        for map in maps:
+            cloud = advance(cloud, map)
+        return cloud
 
     def log_prob(self, y: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        self._refuse_folds()
-        x, logdet = self.map.inverse(y, logdet=True)
-        assert logdet is not None
-        return self.base.log_prob(x) + logdet
+        first, maps = self._chain(unfolded=True)
+        y = _points(y, self.like)
+        total = torch.zeros_like(y[:, 0])
+        for map in reversed(maps):
+            y, logdet = map.inverse(y, logdet=True)
+            assert logdet is not None
+            total = total + logdet
+        return first.log_prob(y) + total
+
+    def _chain(self, unfolded: bool = False) -> tuple[Law, list["Map"]]:
+        """The first law and the maps since, in the order in which they act; paths may be deeper than the stack."""
+        law: Law = self
+        maps: list[Map] = []
+        while isinstance(law, Pushforward):
+            if unfolded:
+                law._refuse_folds()
+            maps.insert(0, law.map)
+            law = law.base
+        return law, maps
 
     def to(self, target: torch.dtype | torch.device | str) -> "Pushforward":
         return Pushforward(self.base.to(target), copy.deepcopy(self.map).to(target), self.folded)
@@ -334,6 +372,17 @@ def _seeded(device: torch.device, seed: int) -> Iterator[None]:
         else:
             torch.default_generator.manual_seed(seed)
         yield
+
+
+def _points(x: Tensor, like: Tensor) -> Tensor:
+    """Return `x` if it is rows (n, d) of the width, dtype and device of `like`."""
+    d = like.shape[-1]
+    if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != d:
+        got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"log_prob needs a tensor of shape (n, {d}), got {got}")
+    if x.device != like.device or torch.promote_types(x.dtype, like.dtype) != like.dtype:
+        return checks.alike("x", x, "the law", like)
+    return x
 
 
 def _scored(law: Law, n: int, generator: torch.Generator | None) -> Cloud:

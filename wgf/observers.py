@@ -49,6 +49,7 @@ class ProgressBar(Observer):
         self._task, self._title, self._done = self._bar.add_task(title, total=None, start=False, state=""), title, 0
 
     def begin(self, path: "Path", steps: int) -> None:
+        self._done = 0
         self._bar.update(self._task, total=steps, completed=0)
         self._bar.start_task(self._task)
         self._bar.start()

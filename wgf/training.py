@@ -80,8 +80,9 @@ class Adam(Recipe):
     def minimise(self, objective: Objective, module: nn.Module, key: int, watch: Watch) -> Curve:
         parameters = [p for p in module.parameters() if p.requires_grad]
         average, best = _copies(parameters), _copies(parameters)
-        best_score, curve, began = objective.score(), [], time.perf_counter()
-        curve.append((0, best_score))
+        began, score = time.perf_counter(), objective.score()
+        curve: Curve = [(0, score)]
+        best_score = score if math.isfinite(score) else math.inf
         rate, retries, iteration = self.rate, 0, 0
         optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas)
         every = max(1, self.iterations // self.checks)
@@ -118,12 +119,14 @@ class Adam(Recipe):
             if watch(Progress(iteration, self.iterations, score, time.perf_counter() - began)):
                 break
         _assign(parameters, best)
+        if best_score == math.inf:
+            raise Diverged(f"no loss was finite in {iteration} iterations of {type(self).__name__}")
         return curve
 
 
 @dataclass(frozen=True)
 class LBFGS(Recipe):
-    """Full-batch L-BFGS with strong Wolfe line search, for small maps: exact to rounding, no sampling noise of its own.
+    """Full-batch L-BFGS with strong Wolfe line search, for small maps: no sampling noise of its own.
 
     Args: iterations, at most; tolerance, on the largest entry of the gradient; history, pairs kept.
     """
@@ -239,7 +242,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         if iteration % every and iteration < recipe.iterations:
             continue
         curve.append((iteration, float(loss)))
-        if math.isfinite(float(loss)):
+        if math.isfinite(float(loss)) and all(_finite(average) for average in averages):
             kept = [_copies(average) for average in averages]
             if watch(Progress(iteration, recipe.iterations, float(loss), time.perf_counter() - began)):
                 break
@@ -252,11 +255,14 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         if retries > recipe.retries:
             raise Diverged(f"the value of the game was not finite {retries} times, last at iteration {iteration}")
         optimisers = _optimisers(players, rates, recipe)
+    if not math.isfinite(curve[-1][1]):
+        raise Diverged(f"the value of the game was not finite at its last iteration, {iteration}")
     _assign(players[0], averages[0])
+    kept[1] = _copies(averages[1])
     for round in range(recipe.refit):
         scale = 0.5 * (1 + math.cos(math.pi * round / recipe.refit))
         move(1, recipe.iterations * recipe.inner + round, max(scale, recipe.final))
-    _assign(players[1], averages[1])
+    _assign(players[1], averages[1] if _finite(averages[1]) else kept[1])
     return curve
 
 
@@ -270,6 +276,10 @@ def _slice(rows: int, batch: int, key: int, iteration: int, device: torch.device
         return torch.arange(rows, device=device)
     start = keys.fold(key) % rows + iteration * batch
     return torch.arange(start, start + batch, device=device) % rows
+
+
+def _finite(tensors: Sequence[Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:

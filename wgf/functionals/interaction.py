@@ -25,4 +25,4 @@ class Interaction(Term, OnSamples, HasVariation):
 
     def first_variation(self, cloud: Cloud) -> Variation:
         y = cloud.x.detach()
-        return Variation(lambda x: kernel_sum(self.W, x, y), lambda x: kernel_sum_gradient(self.W, x, y))
+        return Variation(lambda x: kernel_sum(self.W, x, y.to(x)), lambda x: kernel_sum_gradient(self.W, x, y.to(x)))

@@ -1,9 +1,11 @@
 """External potentials ∫V dρ, and the quadratic one."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from wgf import checks
+from wgf.errors import InputError
 from wgf.functionals.base import HasVariation, OnSamples, Pointwise, Term, Variation
 from wgf.law import Cloud, Like
 
@@ -39,7 +41,24 @@ class Potential(Term, OnSamples, HasVariation):
         self.gradient = gradient if gradient is not None else getattr(V, "gradient", None)
 
     def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
-        return self.V(cloud.x)
+        x = cloud.x
+        value = self.V(x)
+        if not (torch.is_grad_enabled() and x.requires_grad) or value.requires_grad:
+            return value
+        if self.gradient is None:
+            raise InputError("V is not differentiable by autograd; write it in torch, or pass its gradient=")
+        return value + (self.gradient(x.detach()) * (x - x.detach())).sum(-1)  # the value, with that gradient
 
     def first_variation(self, cloud: Cloud) -> Variation:
         return Variation(self.V, self.gradient)
+
+    def probe(self, x: Float[Tensor, "n d"]) -> None:
+        """Raise InputError, in one sentence, where V does not map these rows to one number each."""
+        try:
+            value = self.V(x)
+        except (RuntimeError, IndexError, TypeError, ValueError) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise InputError(f"V cannot be evaluated on particles in {x.shape[1]} dimensions: {first}") from error
+        if not isinstance(value, Tensor) or value.shape != x.shape[:1]:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"V must map (n, {x.shape[1]}) to (n,), but gave {shape} for {len(x)} rows")

@@ -13,7 +13,7 @@ from torch import Tensor
 from wgf import checks, keys
 from wgf.errors import Incompatible
 from wgf.functionals.base import Functional, OnAbsoluteDensity, OnDensity, OnSamples, Term, Variation
-from wgf.law import Cloud, Law, Pushforward, advance
+from wgf.law import Cloud, Empirical, Law, Pushforward, advance
 from wgf.maps.base import Map
 from wgf.training import Curve, Progress, Watch
 from wgf.tree import Tree
@@ -158,7 +158,12 @@ def never(progress: Progress) -> bool:
 def draw(law: Law, n: int, seed: int, scored: int) -> State:
     """n particles of `law`, the first `scored` of them with densities, as the state of step 0."""
     checks.at_least("particles", n, 1)
-    x = law.sample(n, keys.generator(seed, 0, device=law.like.device))
+    generator = keys.generator(seed, 0, device=law.like.device)
+    if isinstance(law, Empirical) and 0 < scored < n:  # held, selecting and training rows share no row of the data
+        choosing = min(scored // 2, n - scored - 1)
+        x = law.disjoint([scored, choosing, n - scored - choosing], generator)
+    else:
+        x = law.sample(n, generator)
     if not scored:
         return State(x, seed)
     log_base = law.log_prob(x[:scored]) if law.has_density else None

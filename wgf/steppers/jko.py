@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from wgf import checks, keys
 from wgf.errors import Incompatible, InputError
-from wgf.functionals.base import Functional, Kind, OnAbsoluteDensity, OnDensity, OnSamples, Term, route
+from wgf.functionals.base import Functional, HasVariation, Kind, OnAbsoluteDensity, OnDensity, OnSamples, Term, route
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, Transport
+from wgf.maps.compose import Inverse
 from wgf.steppers.base import Certificate, Info, State, Variational, carried, draw, pushed
 from wgf.training import Adam, Recipe, Watch
 from wgf.tree import Tree
@@ -70,15 +71,15 @@ class JKO(Variational):
     The Jordan–Kinderlehrer–Otto scheme: order 1 in τ, F decreases (within the certificate's standard error).
     Args: map, a template whose form and width every step's map has; training, Adam() or LBFGS(); particles, the pool;
     held, rows of the pool that no map is trained on (certificate and energies; half as many more choose the best
-    weights); 0 trains on the whole pool and reports no certificate; density_batch, on how many rows of each batch the
-    log-determinants are taken (all by default): their sampling noise is far below that of cost and potential, and they
-    cost d times more; warm, where each map starts.
+    weights; by default 4096, or a quarter of a smaller pool); 0 trains on the whole pool and reports no certificate;
+    density_batch, on how many rows of each batch the log-determinants are taken (all by default): their sampling noise
+    is far below that of cost and potential, and they cost d times more; warm, where each map starts.
     """
 
     map: Map
     training: Recipe = Adam()
     particles: int = 100_000
-    held: int = 4096
+    held: int | None = None
     density_batch: int | None = None
     warm: WarmStart = Weights()
 
@@ -88,15 +89,21 @@ class JKO(Variational):
 
     def __post_init__(self) -> None:
         checks.at_least("particles", self.particles, 2)
-        checks.at_least("held", self.held, 0)
+        check_parts("JKO", (self.map, Map), (self.training, Recipe), (self.warm, WarmStart))
         if self.density_batch is not None:
             checks.at_least("density_batch", self.density_batch, 1)
-        if self.held and 2 * self.held > self.particles:
+        checks.at_least("held", self.kept, 0)
+        if 2 * self.kept > self.particles:
             raise InputError(f"held must be at most half of the particles, got {self.held} of {self.particles}")
 
     @property
+    def kept(self) -> int:
+        """How many rows are held: 4096, or a quarter of a smaller pool, where it is not said."""
+        return min(4096, self.particles // 4) if self.held is None else self.held
+
+    @property
     def rows(self) -> int:
-        return self.held or self.particles
+        return self.kept or self.particles
 
     def init(self, F: Functional, law: Law, seed: int) -> State:
         routed = route(F, self.accepts, "JKO", self.instead)
@@ -105,12 +112,14 @@ class JKO(Variational):
 
     def check(self, F: Functional, state: State) -> None:
         for _, term, _ in route(F, self.accepts, "JKO", self.instead):
-            if isinstance(term, OnAbsoluteDensity) and state.log_base is None:
+            scored = 0 if state.logdet is None or state.log_base is None else len(state.logdet)
+            if isinstance(term, OnAbsoluteDensity) and scored < len(state.x):
                 raise Incompatible(
-                    f"JKO cannot run {term.name} from a law without a density; start from one with log_prob"
+                    f"JKO cannot run {term.name} on particles of which {len(state.x) - scored} carry no density;"
+                    " start a flow of this functional from a law with log_prob"
                 )
         check_map(self.map, state)
-        check_pool(self.held, state)
+        check_pool(self.kept, state)
 
     def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
         began = time.perf_counter()
@@ -139,13 +148,22 @@ class JKO(Variational):
         before = _measured(state.scored(self.rows))
         moved = map.transport(before.x, logdet=True)
         folded = 0.0 if moved.folded is None else float(moved.folded.double().mean())
-        if not self.held:
+        if not self.kept:
             return None, folded
         after = _follow(before, moved)
-        change = moved.cost / tau
+        change, spread = moved.cost / tau, moved.cost / tau
         for weight, term, kind in routed:
-            change = change + weight * (energy(term, kind, after) - energy(term, kind, before))
-        return Certificate(float(change.mean()), float(change.std()) / len(change) ** 0.5), folded
+            difference = weight * (energy(term, kind, after) - energy(term, kind, before))
+            change = change + difference
+            if kind is OnSamples and isinstance(term, HasVariation):
+                difference = weight * _influence(term, before, after)
+            spread = spread + difference
+        return Certificate(float(change.mean()), float(spread.std()) / len(spread) ** 0.5), folded
+
+
+def _influence(term: HasVariation, before: Cloud, after: Cloud) -> Tensor:
+    """What each row adds to a change of energy, to first order: δF/δρ, for pairwise terms tie rows to one another."""
+    return term.first_variation(after)(after.x) - term.first_variation(before)(before.x)
 
 
 class _Objective:
@@ -154,7 +172,7 @@ class _Objective:
     def __init__(self, stepper: JKO, map: Map, routed: Route, state: State, tau: float) -> None:
         self.map, self.routed, self.state, self.tau = map, routed, state, tau
         self.density_batch = stepper.density_batch
-        self.chosen = slice(stepper.held, stepper.held + stepper.held // 2)
+        self.chosen = slice(stepper.kept, stepper.kept + stepper.kept // 2)
         self.first = self.chosen.stop
         if self.chosen.start == self.chosen.stop:  # too few are held: the first training rows choose the best weights
             self.chosen = slice(self.first, min(self.first + 4096, len(state.x)))
@@ -203,8 +221,18 @@ def energy(term: Term, kind: type[Kind], cloud: Cloud) -> Tensor:
     return term.density_energy(cloud)
 
 
+def check_parts(stepper: str, *parts: tuple[object, type]) -> None:
+    """Raise InputError where a part of a stepper is not an object of the kind it must be."""
+    for part, kind in parts:
+        if not isinstance(part, kind):
+            got = f"the class {part.__name__}, not yet an object" if isinstance(part, type) else repr(part)
+            raise InputError(f"{stepper} needs a {kind.__name__}, got {got}")
+
+
 def check_map(map: Map, state: State) -> None:
-    """Raise Incompatible where a map's dimension is not that of the particles."""
+    """Raise Incompatible where a map's dimension is not that of the particles, or it cannot be trained."""
+    if any(isinstance(part, Inverse) for part in map.modules()):
+        raise Incompatible("an Inverse cannot be trained, for gradients do not pass through it; train the map itself")
     if map.dim != state.x.shape[1]:
         raise Incompatible(f"the map acts on {map.dim} dimensions, but the initial law has {state.x.shape[1]}")
 

@@ -57,7 +57,8 @@ class Midpoint(Variational):
         half, memory, info = self.inner.solve(F, state, tau / 2, watch)
         whole = Extrapolated(half).eval()
         share = folded_share(whole, state.x[: self.rows])
-        return whole, memory, replace(info, measures={**info.measures, "folded": share})
+        half_way = {f"critic at half step, {name}": value for name, value in info.dual.items()}
+        return whole, memory, replace(info, dual={}, measures={**info.measures, **half_way, "folded": share})
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return self.inner.advance(state, map, memory)

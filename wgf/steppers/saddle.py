@@ -16,7 +16,7 @@ from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
 from wgf.steppers.base import Info, State, Variational, carried, draw, folded_share, pushed, unique
-from wgf.steppers.jko import WarmStart, Weights, check_map, check_pool, recalled, remember
+from wgf.steppers.jko import WarmStart, Weights, check_map, check_parts, check_pool, recalled, remember
 from wgf.training import Alternate, Watch, saddle
 from wgf.tree import Tree
 
@@ -109,7 +109,7 @@ class SaddleJKO(Variational):
     anchor: Anchor = Previous()
     training: Alternate = Alternate()
     particles: int = 100_000
-    held: int = 4096
+    held: int | None = None
     warm: WarmStart = Weights()
 
     accepts: ClassVar[tuple[type, ...]] = (OnSamples, HasDual)
@@ -118,17 +118,24 @@ class SaddleJKO(Variational):
 
     def __post_init__(self) -> None:
         checks.at_least("particles", self.particles, 2)
-        checks.at_least("held", self.held, 1)
-        if 2 * self.held > self.particles:
+        checks.at_least("held", self.kept, 1)
+        if 2 * self.kept > self.particles:
             raise InputError(f"held must be at most half of the particles, got {self.held} of {self.particles}")
+        parts = ((self.map, Map), (self.critic, Critic), (self.training, Alternate), (self.anchor, Anchor))
+        check_parts("SaddleJKO", *parts, (self.warm, WarmStart))
+
+    @property
+    def kept(self) -> int:
+        """How many rows are held: 4096, or a quarter of a smaller pool, where it is not said."""
+        return max(1, min(4096, self.particles // 4)) if self.held is None else self.held
 
     @property
     def rows(self) -> int:
-        return self.held
+        return self.kept
 
     def init(self, F: Functional, law: Law, seed: int) -> State:
         route(F, self.accepts, "SaddleJKO", self.instead)
-        return self.anchor.first(draw(law, self.particles, seed, self.held))
+        return self.anchor.first(draw(law, self.particles, seed, self.kept))
 
     def check(self, F: Functional, state: State) -> None:
         routed = route(F, self.accepts, "SaddleJKO", self.instead)
@@ -137,7 +144,7 @@ class SaddleJKO(Variational):
                 f"SaddleJKO needs a term with a dual, but {F} has none: no critic would have a part; use JKO"
             )
         check_map(self.map, state)
-        check_pool(self.held, state)
+        check_pool(self.kept, state)
         self.anchor.source(state)
         if self.critic.dim != state.x.shape[1]:
             raise Incompatible(
@@ -160,7 +167,7 @@ class SaddleJKO(Variational):
         map.eval().requires_grad_(False)
         critics.eval().requires_grad_(False)
         memory = {"map": dict(map.state_dict()), "critics": dict(critics.state_dict()), "references": game.references}
-        measures = {"folded": folded_share(map, game.source[: self.held])}
+        measures = {"folded": folded_share(map, game.source[: self.kept])}
         seconds = time.perf_counter() - began
         return map, memory, Info(dual=game.values(), curve=curve, measures=measures, seconds=seconds)
 
@@ -187,7 +194,7 @@ class _Game:
     """One step's value: E[cost]/τ + samples' energies + weighted duals."""
 
     def __init__(self, stepper: SaddleJKO, F: Functional, state: State, tau: float) -> None:
-        self.anchor, self.held, self.tau = stepper.anchor, stepper.held, tau
+        self.anchor, self.held, self.tau = stepper.anchor, stepper.kept, tau
         self.state, self.source = state, stepper.anchor.source(state)
         self.rows = len(state.x) - self.held
         routed = route(F, stepper.accepts, "SaddleJKO", stepper.instead)

@@ -9,6 +9,7 @@ from wgf.functionals.interaction import Interaction
 from wgf.law import Cloud, Empirical, Law, Pushforward
 from wgf.maps.compose import Compose, Explicit
 from wgf.steppers.base import Info, State, Stepper, carried, displacement, folded_share, known, observe
+from wgf.steppers.jko import check_parts
 from wgf.training import Watch
 
 
@@ -26,6 +27,9 @@ class Splitting(Stepper):
     forward: tuple[type[Term], ...] = (Interaction,)
 
     accepts: ClassVar[tuple[type, ...]] = (HasVariation,)
+
+    def __post_init__(self) -> None:
+        check_parts("Splitting", (self.inner, Stepper), (self.forward, tuple))
 
     @property
     def keeps_density(self) -> bool:  # type: ignore[override]
