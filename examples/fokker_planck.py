@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from pdes.ornstein_uhlenbeck import ornstein_uhlenbeck
 from validation.metrics import moment_matched_symkl, sampling_floor
-from validation.studies._flows import quadratic
 from wgf import JKO, Adam, Midpoint, ProgressBar, Residual, evolve
 
 
@@ -28,6 +27,7 @@ def main(dim: int = 12, steps: int = 9, particles: int = 200_000, iterations: in
         observers=[ProgressBar(f"Fokker–Planck, d = {dim}")],
     )
 
+    (_, _), (_, potential) = problem.F.terms
     exact = [problem.exact(t) for t in path.times]
     error = moment_matched_symkl(path.state.x, exact[-1])
     floor = sampling_floor(exact[-1], particles)
@@ -45,7 +45,7 @@ def main(dim: int = 12, steps: int = 9, particles: int = 200_000, iterations: in
     left.set(title=f"t = {problem.horizon:g}", xlabel="x₁", ylabel="x₂")
     left.legend(fontsize="small")
     right.plot(path.times, path.energy, "o", label="wgf")
-    right.plot(path.times, [_energy(law, quadratic(problem)) for law in exact], "k-", lw=0.9, label="exact")
+    right.plot(path.times, [_energy(law, potential.V) for law in exact], "k-", lw=0.9, label="exact")
     right.set(title="Free energy", xlabel="time t", ylabel="F(ρ) [nats]")
     right.legend(fontsize="small")
     expected = f"expected of {particles:,} exact samples: {math.log10(floor):.2f}"

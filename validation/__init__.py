@@ -5,8 +5,10 @@ from validation.metrics import (
     Estimate,
     Moments,
     dissipation,
+    energy_decay,
     moment_errors,
     moment_matched_symkl,
+    monte_carlo_kls,
     monte_carlo_symkl,
     sampling_floor,
     sliced_wasserstein2,
@@ -16,6 +18,6 @@ from validation.report import Check, Context, Report, at_least, at_most, within
 
 __all__ = [
     "Check", "Context", "Estimate", "Moments", "Report", "at_least", "at_most", "bures_squared", "dissipation",
-    "jko_map", "jko_step", "midpoint_step", "moment_errors", "moment_matched_symkl", "monte_carlo_symkl",
-    "sampling_floor", "sliced_wasserstein2", "symmetric_kl", "wasserstein2", "within",
+    "energy_decay", "jko_map", "jko_step", "midpoint_step", "moment_errors", "moment_matched_symkl", "monte_carlo_kls",
+    "monte_carlo_symkl", "sampling_floor", "sliced_wasserstein2", "symmetric_kl", "wasserstein2", "within",
 ]

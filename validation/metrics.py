@@ -1,5 +1,8 @@
 """How far samples or a model are from the truth, in float64, each number with its floor or its standard error."""
 
+import math
+from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -9,7 +12,8 @@ from torch import Tensor
 from validation.gaussian import symmetric_kl
 from wgf import checks
 from wgf.errors import InputError
-from wgf.functionals import Functional, Term, first_variation, functional
+from wgf.flow import Path
+from wgf.functionals import Functional, HasNoise, Term, first_variation, functional
 from wgf.law import Cloud, Gaussian, Law, Pushforward
 
 PAIRS = 5000**2  # what `wasserstein2` takes: the network simplex needs minutes and gigabytes beyond
@@ -57,12 +61,12 @@ def sampling_floor(exact: Gaussian, n: int) -> float:
     return d * (d + 3) / (2 * (n - d - 2))
 
 
-def monte_carlo_symkl(model: Law, exact: Law, n: int, generator: torch.Generator) -> Estimate:
-    """E_model[log model − log exact] + E_exact[log exact − log model], in nats: the estimator of Mokrov et al.
+def monte_carlo_kls(model: Law, exact: Law, n: int, generator: torch.Generator) -> tuple[Estimate, Estimate]:
+    """E_model[log model − log exact] and E_exact[log exact − log model], in nats: at least 0, but for sampling error.
 
     n samples of each law. On the model's samples its density is carried forward through its maps, on the exact ones it
-    is evaluated, which inverts them. It sees every moment; not to be mixed with `moment_matched_symkl`. The model works
-    in its own dtype: below about 1e-4 give `model.to(torch.float64)`.
+    is evaluated, which inverts them. A constant error of log model cancels in the sum of the two: look at each. The
+    model works in its own dtype: below about 1e-4 give `model.to(torch.float64)`.
 
     Raises: InputError for n < 2 or laws of different dimension; Unknown where a density is.
     """
@@ -73,8 +77,19 @@ def monte_carlo_symkl(model: Law, exact: Law, n: int, generator: torch.Generator
     forward = cloud.log_density.double() - exact.log_prob(cloud.x.to(exact.like)).double()
     x = exact.sample(n, generator)
     backward = exact.log_prob(x).double() - model.log_prob(x.to(model.like)).double()
-    variance = (forward.var() + backward.var()) / n
-    return Estimate(float(forward.mean() + backward.mean()), float(variance.sqrt()))
+    return _estimate(forward), _estimate(backward)
+
+
+def monte_carlo_symkl(model: Law, exact: Law, n: int, generator: torch.Generator) -> Estimate:
+    """The sum of `monte_carlo_kls`: the estimator of Mokrov et al. It sees every moment; not to be mixed with
+    `moment_matched_symkl`.
+    """
+    forward, backward = monte_carlo_kls(model, exact, n, generator)
+    return Estimate(forward.value + backward.value, math.hypot(forward.error, backward.error))
+
+
+def _estimate(rows: Tensor) -> Estimate:
+    return Estimate(float(rows.mean()), float(rows.std()) / len(rows) ** 0.5)
 
 
 def moment_errors(x: Float[Tensor, "n d"], exact: Gaussian) -> Moments:
@@ -92,12 +107,28 @@ def moment_errors(x: Float[Tensor, "n d"], exact: Gaussian) -> Moments:
     return Moments(mean, (samples.T.cov().reshape(S.shape) - S) / error)
 
 
-def dissipation(F: Functional | Term, cloud: Cloud) -> float:
-    """∫|∇δF/δρ|² dρ = −dF/dt along the flow, at the empirical law of the cloud, in units of F over time.
+def dissipation(F: Functional | Term, cloud: Cloud, score: Callable[[Tensor], Tensor] | None = None) -> float:
+    """∫|∇δF/δρ|² dρ = −dF/dt along the flow, at the rows of the cloud, in units of F over time.
 
-    Raises: Incompatible for a term that has no first variation on particles, such as Entropy().
+    `score`, ∇log ρ (n, d) -> (n, d), is what an entropy's first variation needs, ∇δ(∫ρ log ρ)/δρ = ∇log ρ.
+    Raises: Incompatible for a term that has no first variation on particles, such as Entropy() without a score.
     """
-    return float(first_variation(functional(F), cloud).gradient(cloud.x).double().square().sum(-1).mean())
+    total = functional(F)
+    noisy = [(w, term) for w, term in total.terms if isinstance(term, HasNoise) and score is not None]
+    slope = torch.zeros_like(cloud.x)
+    for weight, term in noisy:
+        assert score is not None
+        slope = slope + weight * term.temperature * score(cloud.x)
+    rest = Functional(tuple(part for part in total.terms if part not in noisy))
+    if rest.terms:
+        slope = slope + first_variation(rest, cloud).gradient(cloud.x)
+    return float(slope.double().square().sum(-1).mean())
+
+
+def energy_decay(path: Path) -> list[float]:
+    """−ΔF/τ over each step of a path: what `dissipation` is compared with, at the middle of the step."""
+    known = pairwise(zip(path.energy, path.times, strict=True))
+    return [(before - after) / (end - start) for (before, start), (after, end) in known]
 
 
 def wasserstein2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:

@@ -25,7 +25,7 @@ class Distances:
 
 def distances(x: Float[Tensor, "n d"], exact: Gaussian) -> Distances:
     """Those of the particles' mean and (1/n) covariance, in float64."""
-    x, exact = x.double(), exact.to(torch.float64)
+    x, exact = x.detach().cpu().double(), exact.to("cpu").to(torch.float64)
     mean, S = x.mean(0), exact.covariance
     centred = x - mean
     covariance = centred.T @ centred / len(x)

@@ -52,6 +52,9 @@ def _seconds(path: Path) -> float:
 
 
 def _gap(path: Path) -> float:
+    """Where a log-determinant was lost the energy would be the critic's own: that is no agreement."""
+    if path.state.log_base is None or path.state.logdet is None:
+        return math.nan
     return max(abs(info.dual["Entropy"] - info.energy["Entropy"]) for info in path.infos)
 
 
