@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from zoo import doubles, randn
 
 from pdes import heat, mckean_vlasov, ornstein_uhlenbeck
-from wgf import plotting
+from wgf import JKO, LBFGS, Affine, plotting
 from wgf.flow import Path, evolve
 from wgf.law import Gaussian, Mixture
 from wgf.moments import compared, distances
@@ -116,3 +116,11 @@ def test_observables_are_told_beside_the_distances():
     assert told["mean_error"] == distances(x, problem.exact(0.5)).mean
     unknown = Problem(problem.functional, problem.initial, 1.0)
     assert compared(unknown, 0.5, x) == {}
+
+
+def test_figures_are_drawn_on_the_way_and_at_the_end(tmp_path):
+    problem = heat()
+    stepper = JKO(Affine(2), LBFGS(5), particles=40, held=0)
+    observer = plotting.Figures(problem, tmp_path / "figures", every=2)
+    evolve(problem.F, stepper, problem.initial, [0.1] * 3, observers=[observer])
+    assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["step-0002.png", "step-0003.png"]

@@ -72,7 +72,7 @@ class Metrics(Observer):
     """One line of JSON a step in `file`: time, τ, energy by term, displacement, certificate, measures, seconds."""
 
     def __init__(self, file: File) -> None:
-        self.file = file
+        self.file = File(file)
 
     def after(self, path: "Path") -> None:
         with self.file.open("a") as out:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path as File
 from typing import Literal, TypeAlias
 
 import torch
@@ -11,10 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from wgf import keys
+from wgf import checks, keys
 from wgf.flow import Path
 from wgf.law import Gaussian, Law
 from wgf.moments import exact_gaussian
+from wgf.observers import Observer
 from wgf.problem import Problem
 from wgf.steppers.base import State, observe
 
@@ -149,3 +151,26 @@ def _exact_energy(problem: Problem, time: float, known: Sequence[str]) -> float:
     log_base = law.log_prob(x) if law.has_density else None
     seen = observe(problem.F, State(x, 0, logdet=x.new_zeros(len(x)), log_base=log_base), draws)
     return math.fsum(seen[name] for name in known)
+
+
+class Figures(Observer):
+    """The figure of the flow so far in `folder`, every so many steps and at the end.
+
+    Args: problem, whose exact solution is drawn beside the particles where it is known; folder, made if need be; every,
+    how many steps lie between figures.
+    """
+
+    def __init__(self, problem: Problem, folder: File, every: int = 1) -> None:
+        self.problem, self.folder, self.every = problem, File(folder), checks.at_least("every", every, 1)
+
+    def after(self, path: Path) -> None:
+        if len(path) % self.every == 0:
+            self._draw(path)
+
+    def end(self, path: Path) -> None:
+        if len(path) and len(path) % self.every:
+            self._draw(path)
+
+    def _draw(self, path: Path) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        figure_of_run(self.problem, path).savefig(self.folder / f"step-{len(path):04d}.png", dpi=120)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wgf import registry
+from wgf.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,8 @@ def conduct(names: Sequence[str], quick: bool) -> Iterator[Outcome]:
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             row = _failed(name, f"crashed: {type(error).__name__}: {reason}")
-            yield Outcome(name, [row], crash=traceback.format_exc())
+            refused = isinstance(error, InputError)  # said in full already: missing data, say
+            yield Outcome(name, [row], crash=None if refused else traceback.format_exc())
 
 
 def _failed(study: str, quantity: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Dynamic maps: the end of ẋ = v(t, x), with cost T∫½|v|²dt and the log-determinant ∫∇·v dt, all by one scheme."""
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -59,25 +60,24 @@ class Dynamic(Flow):
         return v, (self.end - self.start) * half_square(v)
 
     def _transport_with_logdet(self, x: Tensor) -> Transport:
-        """The motion first, then its divergence by the scheme's quadrature: at the nodes, which steps share, and at the
-        midpoints, by cubic Hermite interpolation. RK4 so takes two divergences a step instead of four, at order four.
+        """The motion first, then its divergence along it by the scheme's quadrature, between steps by cubic Hermite
+        interpolation. RK4 so takes three divergences for every two steps instead of eight, at order four.
         """
-        h, (first, middle, last) = (self.end - self.start) / self.steps, self.scheme.quadrature
+        h, places = (self.end - self.start) / self.steps, self.scheme.quadrature(self.steps)
+        last = math.ceil(max(s for s, _ in places))  # past it no velocity is needed
         times = [self.start + k * h for k in range(self.steps + 1)]
         states: list[tuple[Tensor, ...]] = [(x, x.new_zeros(len(x)))]
         slopes = [self._slope(self.velocity(self.start, x))]
         for t in times[:-1]:
             states.append(self.scheme.step(self._field, t, h, states[-1], slopes[-1]))
-            if middle or len(states) <= self.steps:
+            if len(slopes) <= last:
                 slopes.append(self._slope(self.velocity(t + h, states[-1][0])))
-        nodes = [state[0] for state in states]
-        points = list(zip(times, nodes, [h * (first + last)] * len(times), strict=True))
-        points[0], points[-1] = (times[0], nodes[0], h * first), (times[-1], nodes[-1], h * last)
-        if middle:
-            bends = [h / 8 * (slopes[k][0] - slopes[k + 1][0]) for k in range(self.steps)]
-            halfway = [0.5 * (nodes[k] + nodes[k + 1]) + bends[k] for k in range(self.steps)]
-            points += [(t + h / 2, y, h * middle) for t, y in zip(times, halfway, strict=False)]
-        return Transport(nodes[-1], states[-1][1], self._weighted_divergence([point for point in points if point[2]]))
+        points = []
+        for s, weight in places:
+            k = min(int(s), self.steps - 1)
+            ends = (states[k][0], slopes[k][0], states[k + 1][0], slopes[min(k + 1, last)][0])
+            points.append((self.start + s * h, _hermite(*ends, h, s - k), h * weight))
+        return Transport(states[-1][0], states[-1][1], self._weighted_divergence(points))
 
     def _weighted_divergence(self, points: list[tuple[float, Tensor, float]]) -> Tensor:
         """Σ_k w_k ∇·v(t_k, x_k), as many of the k at once as fit a sweep of bounded size."""
@@ -135,6 +135,14 @@ class Dynamic(Flow):
             piece.steps = -(-self.steps // parts)
             pieces.append(piece)
         return pieces
+
+
+def _hermite(x: Tensor, v: Tensor, y: Tensor, w: Tensor, h: float, s: float) -> Tensor:
+    """The cubic through x with slope v and, a step h later, y with slope w, at the share s of the step."""
+    if s == 0:
+        return x
+    slope = s * (1 - s) * ((1 - s) * v - s * w)
+    return x + s * s * (3 - 2 * s) * (y - x) + h * slope
 
 
 def at_times(times: Sequence[float], points: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,7 @@
 """Fixed-step Runge–Kutta schemes over tuples of tensors: position, cost and log-determinant in one sweep."""
 
-from abc import ABC
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
@@ -17,8 +18,10 @@ class Scheme(ABC):
     order: ClassVar[int]
     stages: ClassVar[tuple[tuple[float, ...], ...]]
     weights: ClassVar[tuple[float, ...]]
-    quadrature: ClassVar[tuple[float, float, float]]
-    """Weights of start, middle and end of a step, for integrals along the motion: of the same order as the scheme."""
+
+    @abstractmethod
+    def quadrature(self, steps: int) -> list[tuple[float, float]]:
+        """Points s in [0, steps] and weights, in steps, of an integral along the motion, to the scheme's order."""
 
     def step(self, field: Field, t: float, h: float, state: Tuple, first: Tuple | None = None) -> Tuple:
         """The state after one step of size h (negative: backwards) from time t; `first` is field(t, state) if known."""
@@ -35,7 +38,9 @@ class Euler(Scheme):
     order = 1
     stages = ((),)
     weights = (1.0,)
-    quadrature = (1.0, 0.0, 0.0)
+
+    def quadrature(self, steps: int) -> list[tuple[float, float]]:
+        return [(float(k), 1.0) for k in range(steps)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ class Heun(Scheme):
     order = 2
     stages = ((), (1.0,))
     weights = (0.5, 0.5)
-    quadrature = (0.5, 0.0, 0.5)
+
+    def quadrature(self, steps: int) -> list[tuple[float, float]]:
+        return [(k + 0.5, 1.0) for k in range(steps)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,13 @@ class RK4(Scheme):
     order = 4
     stages = ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0))
     weights = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
-    quadrature = (1 / 6, 2 / 3, 1 / 6)
+
+    def quadrature(self, steps: int) -> list[tuple[float, float]]:
+        """Gauss–Legendre: three points for every two steps, two points for one left over."""
+        inner, outer = math.sqrt(1 / 3), math.sqrt(3 / 5)
+        three = ((-outer, 5 / 9), (0.0, 8 / 9), (outer, 5 / 9))
+        points = [(k + 1 + x, w) for k in range(0, steps - 1, 2) for x, w in three]
+        return points + [(steps - 0.5 + 0.5 * x, 0.5) for x in (-inner, inner)] * (steps % 2)
 
 
 def integrate(scheme: Scheme, field: Field, state: Tuple, start: float, end: float, steps: int) -> Tuple:
