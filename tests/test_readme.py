@@ -39,3 +39,9 @@ def test_refusal_is_quoted_as_it_is() -> None:
     quoted = re.search(r"```\n(Particles cannot run.*?)```", README, flags=re.DOTALL)
     assert quoted is not None
     assert " ".join(quoted[1].split()) == space["said"]
+
+
+def test_no_number_is_missing_from_the_tables() -> None:
+    rows = [line for line in README.splitlines() if line.startswith("|")]
+    assert len(rows) > 5
+    assert not [row for row in rows if re.search(r"\b(TODO|RATIO|MEASURED|XXX)\b", row)]

@@ -24,9 +24,9 @@ def study(quick: bool = False) -> Report:
     """Seven plain JKO steps of growing τ, one tanh layer of width 64; 20,000 fresh samples of the last law."""
     data = GermanCredit()
     problem, reference = logistic_regression(data), data.reference()
-    training = Adam(300, 2048)
+    training = Adam(400, 2048)
     runs, seconds = {}, {}
-    stepper = JKO(Residual(problem.dim), training, particles=60_000, density_batch=512)
+    stepper = JKO(Residual(problem.dim), training, particles=300_000, density_batch=512)
     runs["JKO"], seconds["JKO"] = _run(problem, stepper, list(TAUS), NAME)
     gradients = len(TAUS) * training.iterations * training.batch
     for name, langevin, tau in _langevins(gradients // SAMPLES):
