@@ -15,7 +15,7 @@ from wgf.flow import Path
 from wgf.functionals import Entropy, FDivergence, Functional, KullbackLeibler, Term
 from wgf.law import Cloud, Gaussian
 from wgf.maps import Affine, Residual
-from wgf.steppers import Base, Previous, SaddleJKO, State
+from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State
 from wgf.steppers.base import never
 from wgf.steppers.saddle import Anchor
 from wgf.training import Alternate
@@ -208,3 +208,12 @@ def test_equal_terms_are_told_apart():
     assert list(info.dual) == ["Entropy", *divergences]
     assert list(info.energy) == ["Entropy", "Potential", *divergences]
     assert all(math.isfinite(value) for value in info.energy.values())
+
+
+def test_midpoint_does_not_take_the_critic_at_half_a_step_for_its_energy():
+    """The critic saw the law of the half step; of the whole one only particles and densities tell."""
+    stepper = Midpoint(SaddleJKO(Affine(2), Critic(2, 8), training=zoo.GAME, **zoo.POOL))
+    info = evolve(DIVERGENCE, stepper, zoo.start(), [0.2]).infos[0]
+    assert math.isnan(info.energy["FDivergence(KullbackLeibler)"])
+    assert not info.dual
+    assert math.isfinite(info.measures["critic at half step, FDivergence(KullbackLeibler)"])

@@ -338,3 +338,28 @@ BAD = {
 def test_bad_recipes_are_refused_by_name(message):
     with pytest.raises(InputError, match=message):
         BAD[message]()
+
+
+@dataclass
+class Blind(Bowl):
+    """A bowl whose first `dark` scores are not finite."""
+
+    dark: int = 1
+
+    def score(self) -> float:
+        self.dark -= 1
+        return math.nan if self.dark >= 0 else super().score()
+
+
+def test_a_first_score_that_is_not_finite_does_not_stop_training():
+    point = Point(0.0, 0.0, 0.0)
+    start = float(Bowl(point).loss(torch.arange(len(DATA)), 0).detach())
+    Adam(200, 64, rate=0.1, checks=4).minimise(Blind(point), point, 0, never)
+    assert float(Bowl(point).loss(torch.arange(len(DATA)), 0).detach()) < 0.9 * start
+
+
+def test_training_that_never_saw_a_finite_score_says_so():
+    point = Point(0.0, 0.0, 0.0)
+    with pytest.raises(Diverged, match="no loss was finite in 20 iterations"):
+        Adam(20, 64, checks=2).minimise(Blind(point, dark=100), point, 0, never)
+    assert torch.equal(point.w.detach(), zoo.doubles(0.0, 0.0, 0.0))
