@@ -30,8 +30,7 @@ from validation import (
 from wgf import JKO, LBFGS, Affine, Midpoint, evolve, keys
 from wgf.errors import Incompatible, InputError, Unknown
 from wgf.functionals import Entropy, Interaction, Potential, Quadratic
-from wgf.kernels import Gaussian as GaussianKernel
-from wgf.kernels import Power
+from wgf.kernels import Mollifier, Power
 from wgf.law import Cloud, Empirical, Gaussian, Pushforward
 from wgf.maps.base import Static
 
@@ -161,7 +160,7 @@ def test_the_sliced_distance_of_a_translation():
     "F",
     [
         Potential(Quadratic(torch.eye(3).double(), torch.ones(3).double())),
-        Interaction(0.5 * Power(4) - 2.0 * GaussianKernel(0.7)),
+        Interaction(0.5 * Power(4) - 2.0 * Mollifier(0.7)),
         2.0 * Potential(lambda x: x.pow(4).sum(-1)) + Interaction(Power(2)),
     ],
 )

@@ -81,17 +81,17 @@ def test_kernels_are_their_formulas():
     r, z = zoo.doubles(0.3, 2.0), zoo.doubles(0.3, 2.0).sqrt()
     for p in (2, 3, 4):
         torch.testing.assert_close(kernels.Power(p).value(r, 2), z**p / p)
-    ring = 0.5 * kernels.Power(4) - kernels.Gaussian(0.5) + (-kernels.Power(2))
+    ring = 0.5 * kernels.Power(4) - kernels.Mollifier(0.5) + (-kernels.Power(2))
     expected = z**4 / 8 - torch.exp(-2 * r) / (0.5 * torch.pi) - r / 2
     torch.testing.assert_close(ring.value(r, 2), expected)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
-def test_the_gaussian_kernel_integrates_to_one(dim):
+def test_the_mollifier_integrates_to_one(dim):
     h = 0.1
     side = torch.arange(-2.5, 2.5 + h / 2, h, dtype=zoo.DOUBLE)
     grid = torch.cartesian_prod(*[side] * dim).reshape(-1, dim)
-    total = kernels.Gaussian(0.4).value(grid.square().sum(-1), dim).sum() * h**dim
+    total = kernels.Mollifier(0.4).value(grid.square().sum(-1), dim).sum() * h**dim
     assert float(total) == pytest.approx(1, abs=1e-8)
 
 

@@ -33,8 +33,20 @@ from wgf.functionals import (
     functional,
 )
 from wgf.functionals.divergence import F
+from wgf.kernels import (
+    Energy,
+    InverseMultiquadric,
+    Laplace,
+    Log,
+    Matern32,
+    Matern52,
+    Mollifier,
+    Power,
+    Radial,
+    Scaled,
+    Sum,
+)
 from wgf.kernels import Gaussian as GaussianKernel
-from wgf.kernels import Power, Radial, Scaled, Sum
 from wgf.law import Adapted, Box, Cloud, Empirical, Gaussian, Law, Mixture, Pushforward
 from wgf.maps import (
     RK4,
@@ -189,9 +201,19 @@ KERNELS: list[Radial] = [
     Power(2),
     Power(3),
     Power(4),
-    GaussianKernel(0.4),
-    Sum(Power(4), GaussianKernel(1.0)),
-    Scaled(-1.5, GaussianKernel(0.7)),
+    Power(-0.5),
+    Energy(),
+    Energy(1.3),
+    Log(),
+    GaussianKernel(0.8),
+    Laplace(0.8),
+    Matern32(0.8),
+    Matern52(0.8),
+    InverseMultiquadric(0.8),
+    InverseMultiquadric(1.2, 0.7),
+    Mollifier(0.4),
+    Sum(Power(4), Mollifier(1.0)),
+    Scaled(-1.5, Mollifier(0.7)),
 ]
 
 DIVERGENCES: list[F] = [KullbackLeibler(), JensenShannon()]
@@ -201,9 +223,9 @@ TERMS = [
     TermEntry("Quadratic", lambda: Potential(Quadratic(doubles([2, 0.5], [0.5, 1]), doubles(1, -1))), SAMPLED),
     TermEntry("Potential", lambda: Potential(bumpy), SAMPLED, closed=False),
     *[TermEntry(f"Interaction({W})", lambda W=W: Interaction(W), SAMPLED) for W in KERNELS],
-    TermEntry("Blob(Entropy)", lambda: Blob(Entropy(), GaussianKernel(0.5)), SAMPLED),
-    TermEntry("Blob(PowerEntropy(2))", lambda: Blob(PowerEntropy(2), GaussianKernel(0.5)), SAMPLED),
-    TermEntry("Blob(PowerEntropy(3))", lambda: Blob(PowerEntropy(3), GaussianKernel(0.5)), SAMPLED),
+    TermEntry("Blob(Entropy)", lambda: Blob(Entropy(), Mollifier(0.5)), SAMPLED),
+    TermEntry("Blob(PowerEntropy(2))", lambda: Blob(PowerEntropy(2), Mollifier(0.5)), SAMPLED),
+    TermEntry("Blob(PowerEntropy(3))", lambda: Blob(PowerEntropy(3), Mollifier(0.5)), SAMPLED),
     TermEntry("Entropy", Entropy, (OnDensity, HasNoise, HasDual)),
     TermEntry("PowerEntropy(1.5)", lambda: PowerEntropy(1.5), (OnDensity, OnAbsoluteDensity, HasDual)),
     TermEntry("PowerEntropy(2)", lambda: PowerEntropy(2), (OnDensity, OnAbsoluteDensity, HasDual)),
@@ -258,7 +280,7 @@ GAME = Alternate(iterations=3, inner=2, refit=2, batch=32)
 
 STEPPERS = [
     StepperEntry("Particles(Euler)", lambda: Particles(60, Euler(), 2), lambda: V() + Interaction(Power(4) - Power(2))),
-    StepperEntry("Particles(Heun)", lambda: Particles(60, Heun()), lambda: V() + Blob(Entropy(), GaussianKernel(0.5))),
+    StepperEntry("Particles(Heun)", lambda: Particles(60, Heun()), lambda: V() + Blob(Entropy(), Mollifier(0.5))),
     StepperEntry("Langevin", lambda: Langevin(60, 3), crowded),
     StepperEntry("AdjustedLangevin", lambda: AdjustedLangevin(60, 3), free),
     StepperEntry("JKO(Affine)", lambda: JKO(Affine(2), LBFGS(20), **POOL), free),

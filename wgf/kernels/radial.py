@@ -1,26 +1,59 @@
-"""Radial kernels k(z) = κ(|z|²), by their value and derivative in the squared distance."""
+"""What a radial kernel is: k(x − y) = κ(|x − y|²), κ with three derivatives; kernels add, and scale by real numbers."""
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wgf import checks
-from wgf.errors import InputError
 
 
 class Radial(ABC):
-    """A kernel k(x − y) = κ(r), r = |x − y|². Kernels add, and scale by real numbers."""
+    """A kernel k(x − y) = κ(r), r = |x − y|².
+
+    Its derivatives follow from those of κ: ∇_x k = 2 κ′ (x − y), and the mixed trace that Stein kernels need is
+    ∇_x·∇_y k = −4 r κ″ − 2 d κ′.
+
+    Where κ or a derivative is unbounded at r = 0 it counts as zero there: under a singular kernel coincident points have
+    no value for each other and exert no force, as symmetry asks.
+    """
+
+    @property
+    def smooth(self) -> bool:
+        """Whether k is analytic in z, so that its Fourier sums converge geometrically."""
+        return False
 
     @abstractmethod
+    def jet(self, squared: Tensor, dim: int, order: int) -> tuple[Tensor, ...]:
+        """(κ, κ′, …, κ^(order)) at r = `squared`, any shape, order ≤ 3; `dim` is the dimension d of the space, which
+        normalising constants need.
+        """
+
     def value(self, squared: Tensor, dim: int) -> Tensor:
-        """κ(r), any shape; `dim` is the dimension of the space, which normalising constants need."""
+        """κ(r)."""
+        return self.jet(squared, dim, 0)[0]
 
-    @abstractmethod
     def derivative(self, squared: Tensor, dim: int) -> Tensor:
         """κ′(r), so that ∇_x k(x − y) = 2 κ′(r) (x − y)."""
+        return self.jet(squared, dim, 1)[1]
+
+    def mixed_trace(self, squared: Tensor, dim: int) -> Tensor:
+        """∇_x·∇_y k = −4 r κ″(r) − 2 d κ′(r)."""
+        _, first, second = self.jet(squared, dim, 2)
+        return -4 * squared * second - 2 * dim * first
+
+    def parts(self) -> "list[tuple[float, Radial]]":
+        """This kernel as Σ c_i k_i of kernels that are neither sums nor multiples."""
+        return [(1.0, self)]
+
+    @property
+    def name(self) -> str:
+        """What metrics and tables call this kernel, bandwidth included."""
+        return " + ".join(repr(kernel) if c == 1 else f"{c:g} {kernel!r}" for c, kernel in self.parts())
 
     def __add__(self, other: "Radial") -> "Radial":
         return Sum(self, other)
@@ -37,6 +70,41 @@ class Radial(ABC):
         return Sum(self, Scaled(-1.0, other))
 
 
+class Elementary(Radial):
+    """A kernel written in elementary functions, once, for every engine.
+
+    `profile(m, r, p)` yields κ, κ′, κ″, κ‴ in turn by m.exp, m.log, m.sqrt, m.pow and arithmetic: `m` is torch, or a
+    module that writes source for a compiler; `p` are the numbers of `parameters(dim)`, so that kernels that differ in a
+    bandwidth alone share what was compiled.
+    """
+
+    @abstractmethod
+    def parameters(self, dim: int) -> tuple[float, ...]:
+        """The constants of the profile in `dim` dimensions."""
+
+    @abstractmethod
+    def profile(self, m: Any, r: Any, p: Sequence[Any]) -> Iterator[Any]:
+        """Yield κ, κ′, κ″, κ‴ at r."""
+
+    @property
+    @abstractmethod
+    def bounded(self) -> int:
+        """How many of κ, κ′, κ″, κ‴ are finite at r = 0; from there on, r = 0 counts as zero."""
+
+    def jet(self, squared: Tensor, dim: int, order: int) -> tuple[Tensor, ...]:
+        p = self.parameters(dim)
+        if order < self.bounded:
+            return tuple(islice(self.profile(torch, squared, p), order + 1))
+        apart = squared > 0
+        away = torch.where(apart, squared, torch.ones_like(squared))
+        at_zero = islice(self.profile(torch, torch.zeros_like(squared), p), self.bounded)
+        orders = list(islice(self.profile(torch, away, p), order + 1))
+        known = list(at_zero)[: order + 1]
+        return tuple(
+            torch.where(apart, k, known[n] if n < len(known) else torch.zeros_like(k)) for n, k in enumerate(orders)
+        )
+
+
 @dataclass(frozen=True)
 class Sum(Radial):
     """k₁ + k₂."""
@@ -44,11 +112,12 @@ class Sum(Radial):
     first: Radial
     second: Radial
 
-    def value(self, squared: Tensor, dim: int) -> Tensor:
-        return self.first.value(squared, dim) + self.second.value(squared, dim)
+    def jet(self, squared: Tensor, dim: int, order: int) -> tuple[Tensor, ...]:
+        both = zip(self.first.jet(squared, dim, order), self.second.jet(squared, dim, order), strict=True)
+        return tuple(one + other for one, other in both)
 
-    def derivative(self, squared: Tensor, dim: int) -> Tensor:
-        return self.first.derivative(squared, dim) + self.second.derivative(squared, dim)
+    def parts(self) -> list[tuple[float, Radial]]:
+        return self.first.parts() + self.second.parts()
 
 
 @dataclass(frozen=True)
@@ -58,46 +127,11 @@ class Scaled(Radial):
     factor: float
     kernel: Radial
 
-    def value(self, squared: Tensor, dim: int) -> Tensor:
-        return self.factor * self.kernel.value(squared, dim)
-
-    def derivative(self, squared: Tensor, dim: int) -> Tensor:
-        return self.factor * self.kernel.derivative(squared, dim)
-
-
-@dataclass(frozen=True)
-class Power(Radial):
-    """|z|^p / p, p ≥ 2: W = κ Power(2) is quadratic attraction, Power(4) − Power(2) the ring.
-
-    Raises: InputError for p < 2, whose gradient is singular at coincident points.
-    """
-
-    exponent: float
-
     def __post_init__(self) -> None:
-        if not self.exponent >= 2:
-            raise InputError(f"the exponent of a Power kernel must be at least 2, got {self.exponent!r}")
+        checks.real("the factor of a kernel", self.factor)
 
-    def value(self, squared: Tensor, dim: int) -> Tensor:
-        return squared.pow(self.exponent / 2) / self.exponent
+    def jet(self, squared: Tensor, dim: int, order: int) -> tuple[Tensor, ...]:
+        return tuple(self.factor * k for k in self.kernel.jet(squared, dim, order))
 
-    def derivative(self, squared: Tensor, dim: int) -> Tensor:
-        away = squared.clamp_min(torch.finfo(squared.dtype).tiny)  # for p < 4 autograd would make 0·∞ of r = 0
-        return 0.5 * away.pow(self.exponent / 2 - 1)
-
-
-@dataclass(frozen=True)
-class Gaussian(Radial):
-    """The normal density (2πε²)^{−d/2} exp(−|z|²/2ε²) of standard deviation ε = `bandwidth`: it integrates to one."""
-
-    bandwidth: float
-
-    def __post_init__(self) -> None:
-        checks.positive("the bandwidth of a Gaussian kernel", self.bandwidth)
-
-    def value(self, squared: Tensor, dim: int) -> Tensor:
-        scale = (2 * math.pi * self.bandwidth**2) ** (-dim / 2)
-        return scale * torch.exp(squared / (-2 * self.bandwidth**2))
-
-    def derivative(self, squared: Tensor, dim: int) -> Tensor:
-        return self.value(squared, dim) / (-2 * self.bandwidth**2)
+    def parts(self) -> list[tuple[float, Radial]]:
+        return [(self.factor * c, kernel) for c, kernel in self.kernel.parts()]

@@ -1,0 +1,128 @@
+"""Which engine takes a sum: the cheapest by a table of measured costs among those that can serve it."""
+
+import importlib
+import logging
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Protocol, cast
+
+from torch import Tensor
+
+from wgf.errors import Incompatible, InputError
+from wgf.kernels.task import Answer, Task, Unavailable
+
+NAMES = ("sorted", "numba", "nufft", "keops", "dense")
+"""The engines; the last serves every task."""
+
+log = logging.getLogger("wgf.kernels")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A row of `costs.toml`: what an engine was measured to take, in seconds.
+
+    start, a call; pair, a pair of points; point, a point and column through a Fourier sum or a sort; mode, a Fourier
+    mode. least: below so many pairs an engine that compiles is not tried, for it would compile longer than it saves.
+    """
+
+    engine: str
+    device: str
+    dtype: str
+    dim: int
+    start: float
+    pair: float = 0.0
+    point: float = 0.0
+    mode: float = 0.0
+    least: int = 0
+
+
+class Engine(Protocol):
+    """What a module `_name.py` beside this one offers."""
+
+    def refusal(self, task: Task) -> str | None:
+        """Why it cannot serve the task, as a clause; None where it can."""
+
+    def seconds(self, task: Task, cost: Cost) -> float:
+        """How long it would take."""
+
+    def evaluate(self, task: Task) -> Answer:
+        """The sums. Raises: Unavailable where something it needs turns out to be missing."""
+
+
+def run(task: Task, name: str = "auto") -> Answer:
+    """The sums of `task` by the engine `name`, or by the one that `choose` takes.
+
+    Raises: InputError for a name that is no engine; Incompatible where the engine asked for cannot serve the task.
+    """
+    if name != "auto":
+        _insist(task, name)
+        return engine(name).evaluate(task)
+    while True:
+        chosen = choose(task)
+        try:
+            return engine(chosen).evaluate(task)
+        except Unavailable as missing:  # from now on it refuses
+            log.warning("%s: %s; taking another engine", chosen, missing)
+
+
+def choose(task: Task) -> str:
+    """The engine that would take the least time by the table, among those that can serve the task."""
+    seconds = {name: predicted for name in NAMES if (predicted := _predicted(task, name)) is not None}
+    chosen = min(seconds, key=seconds.__getitem__) if seconds else NAMES[-1]
+    _announce(chosen, task.kernel.name, task.dim, _magnitude(task.pairs), str(task.x.dtype), str(task.x.device))
+    return chosen
+
+
+def engine(name: str) -> Engine:
+    """The engine of this name, imported when it is first asked for."""
+    if name not in NAMES:
+        raise InputError(f"engine must be one of auto, {', '.join(NAMES)}; got {name!r}")
+    return cast(Engine, importlib.import_module(f"wgf.kernels._{name}"))
+
+
+@cache
+def table() -> tuple[Cost, ...]:
+    """The rows of `costs.toml`, which `wgf bench kernel-costs` measures anew."""
+    text = files("wgf.kernels").joinpath("costs.toml").read_text(encoding="utf-8")
+    return tuple(Cost(**row) for row in tomllib.loads(text)["cost"])
+
+
+def cost(task: Task, name: str) -> Cost | None:
+    """The row for an engine on this task: that of the nearest dimension not below d, or else of the largest."""
+    rows = [row for row in table() if (row.engine, row.device, row.dtype) == (name, *_where(task.x))]
+    above = [row for row in rows if row.dim >= task.dim]
+    return min(above or rows, key=lambda row: abs(row.dim - task.dim), default=None)
+
+
+def _predicted(task: Task, name: str) -> float | None:
+    row = cost(task, name)
+    if row is None or task.pairs < row.least or engine(name).refusal(task) is not None:
+        return None
+    return engine(name).seconds(task, row)
+
+
+def _insist(task: Task, name: str) -> None:
+    reason = engine(name).refusal(task)
+    if reason is not None:
+        able = ", ".join(other for other in _able(task) if other != name)
+        raise Incompatible(f"the engine {name!r} cannot take this sum of {task.kernel.name}: {reason}; {able} can")
+
+
+def _able(task: Task) -> Iterator[str]:
+    return (name for name in NAMES if engine(name).refusal(task) is None)
+
+
+def _where(x: Tensor) -> tuple[str, str]:
+    return x.device.type, str(x.dtype).removeprefix("torch.")
+
+
+def _magnitude(pairs: int) -> int:
+    return len(str(pairs)) - 1
+
+
+@cache
+def _announce(chosen: str, kernel: str, dim: int, magnitude: int, dtype: str, device: str) -> None:
+    log.info("sums of %s in d = %d, 1e%d pairs, %s on %s: %s", kernel, dim, magnitude, dtype, device, chosen)
