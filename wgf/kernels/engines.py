@@ -14,7 +14,7 @@ from torch import Tensor
 from wgf.errors import Incompatible, InputError
 from wgf.kernels.task import Answer, Task, Unavailable
 
-NAMES = ("sorted", "numba", "nufft", "keops", "dense")
+NAMES = ("moments", "dense")
 """The engines; the last serves every task."""
 
 log = logging.getLogger("wgf.kernels")

@@ -18,8 +18,8 @@ class Radial(ABC):
     Its derivatives follow from those of κ: ∇_x k = 2 κ′ (x − y), and the mixed trace that Stein kernels need is
     ∇_x·∇_y k = −4 r κ″ − 2 d κ′.
 
-    Where κ or a derivative is unbounded at r = 0 it counts as zero there: under a singular kernel coincident points have
-    no value for each other and exert no force, as symmetry asks.
+    Where κ or a derivative is unbounded at r = 0 it counts as zero there: under a singular kernel coincident points
+    have no value for each other and exert no force, as symmetry asks.
     """
 
     @property

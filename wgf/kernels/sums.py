@@ -37,8 +37,8 @@ def kernel_sum(
 ) -> Float[Tensor, "n ..."]:
     """Σ_j w_j k(x_i − y_j), w = 1/m by default; a column of sums for each column of weights.
 
-    `diagonal=False` leaves out the pairs i = j, where x and y are the same points. engine: auto, sorted, numba, nufft,
-    keops or dense. tolerance: error allowed relative to Σ_j |w_j k(x_i − y_j)|, or for nufft to the largest of these
+    `diagonal=False` leaves out the pairs i = j, where x and y are the same points. engine: auto, or one of
+    `engines.NAMES`. tolerance: error allowed relative to Σ_j |w_j k(x_i − y_j)|, or for nufft to the largest of these
     sums; 1e-5 in float32 and 1e-11 in float64 by default. strict=False: points that are not finite give NaN and no
     error, so that a training that blows up is answered by its recipe. Differentiable in x, y and w.
 
@@ -60,7 +60,7 @@ def kernel_sum_gradient(
     tolerance: float | None = None,
     strict: bool = True,
 ) -> Float[Tensor, "n ... d"]:
-    """∇_x Σ_j w_j k(x_i − y_j) = Σ_j 2 w_j κ′(|x_i − y_j|²) (x_i − y_j), in closed form, as `kernel_sum` in all else."""
+    """∇_x Σ_j w_j k(x_i − y_j) = Σ_j 2 w_j κ′(|x_i − y_j|²) (x_i − y_j), in closed form; else as `kernel_sum`."""
     w = _uniform(y) if weights is None else weights
     return kernel_sums(kernel, x, y, None, w, diagonal=diagonal, engine=engine, tolerance=tolerance, strict=strict)[1]
 
