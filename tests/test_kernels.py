@@ -113,7 +113,7 @@ def test_leaving_out_the_diagonal_leaves_out_each_points_own_term(kernel):
 @pytest.mark.parametrize("dim", [2, 20])
 def test_tiles_of_any_size_give_the_same_sums(dim, monkeypatch):
     x, y, a, b = zoo.randn(0, 50, dim), zoo.randn(1, 40, dim), zoo.randn(2, 40, 2), zoo.randn(3, 40, 3)
-    task = Task(Gaussian(2.0), x, y, a, b)
+    task = Task(Gaussian(2.0), x, y, a, b, tolerance=1e-11)
     V, G = _dense.evaluate(task)
     for budget in (1, 3000, 30_000):
         v, g = _dense.evaluate(replace(task, budget=budget))
@@ -136,15 +136,30 @@ def test_tight_clusters_far_away_keep_their_digits(clusters, dim):
 
 def test_products_take_over_in_many_dimensions_only_where_they_are_safe():
     x = zoo.randn(0, 30, 20, dtype=torch.float32)
-    near, far = torch.cat([x, x + 1e-4]), torch.cat([x, x + 100])
+    close, far = torch.cat([x, x + 1e-4]), torch.cat([x, x + 100])
     ones = torch.ones(60, 1)
-    assert _dense._product_is_safe(Task(Gaussian(5.0), near, near, ones, None))
-    assert not _dense._product_is_safe(Task(Gaussian(5.0), far, far, ones, None))
-    assert not _dense._product_is_safe(Task(Laplace(5.0), near, near, ones, None))
-    tight = torch.cat([0.001 * zoo.randn(1, 300, 20, dtype=torch.float32), x[:1] + 20])
-    task = Task(Gaussian(60.0), tight, tight, None, torch.ones(301, 1))
-    assert _dense._product_is_safe(task)  # of the distances, but not of the differences
-    assert _dense._Tiles(task, by_product=True).run() is None
+    assert _dense.near_pairs(Task(Gaussian(5.0), close, close, ones, None)) == 0
+    unsafe = Task(Gaussian(5.0), far, far, ones, None)
+    near = _dense.near_pairs(unsafe)
+    assert near is None or _dense._Products(unsafe, near).run() is None
+    assert 0 < _dense.near_pairs(Task(Energy(), x, x, ones[:30], None)) < 10
+
+
+@every_kernel
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_agree_with_differences_near_pairs_included(kernel, dtype):
+    x = zoo.randn(0, 300, 20)
+    x[1:40:2] = x[0:39:2] + 1e-3 * zoo.randn(1, 20, 20)
+    x[50] = x[51]
+    x, a, b = x.to(dtype), zoo.randn(2, 300, 2, dtype=dtype), zoo.randn(3, 300, 2, dtype=dtype)
+    for diagonal in (True, False):
+        task = Task(kernel, x, x, a, b, diagonal, tolerance=1e-5 if dtype == torch.float32 else 1e-11)
+        V, G = _dense.evaluate(task)
+        whole = _dense.in_double(replace(task, value_weights=a.abs()))
+        scale = _dense._Differences(whole).run()[0].abs().clamp_min(torch.finfo(dtype).tiny / task.tolerance)
+        v, g = _dense._Differences(_dense.in_double(task)).run()
+        assert float(((V - v).abs() / scale).max()) < task.tolerance
+        assert float((G - g).abs().max()) < task.tolerance * float(g.abs().max())
 
 
 def test_memory_stays_within_its_budget_forwards_and_backwards():
@@ -265,3 +280,17 @@ def test_points_that_are_not_finite_give_nan_where_a_recipe_answers_them():
     assert V.isnan().all()
     assert G.isnan().all()
     assert V.requires_grad
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_hessians_of_gradients_are_summed_tile_by_tile(diagonal, monkeypatch):
+    x, b, g = zoo.randn(0, 23, 2), zoo.randn(1, 23, 2), zoo.randn(2, 23, 2, 2)
+
+    def slopes() -> list[Tensor]:
+        inputs = [tensor.clone().requires_grad_() for tensor in (x, b)]
+        G = kernel_sums(Matern52(1.0), inputs[0], inputs[0], None, inputs[1], diagonal=diagonal)[1]
+        return list(torch.autograd.grad((G * g).sum(), inputs))
+
+    whole = slopes()
+    monkeypatch.setattr("wgf.kernels.sums.TILE", 6 * 4 * 8 * 10)  # ten pairs
+    torch.testing.assert_close(slopes(), whole, rtol=1e-13, atol=1e-14)

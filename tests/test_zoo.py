@@ -22,6 +22,7 @@ from wgf.networks import Activation
 from wgf.steppers import Stepper
 from wgf.steppers.jko import WarmStart
 from wgf.steppers.saddle import Anchor
+from wgf.steppers.updates import Update
 from wgf.training import Recipe
 
 for module in pkgutil.walk_packages(wgf.__path__, "wgf."):
@@ -54,6 +55,7 @@ LISTED = {
     WarmStart: types(stepper.warm for stepper in INSIDE if hasattr(stepper, "warm")),
     Anchor: types(stepper.anchor for stepper in INSIDE if hasattr(stepper, "anchor")),
     Recipe: types(stepper.training for stepper in INSIDE if hasattr(stepper, "training")),
+    Update: types(stepper.update for stepper in INSIDE if hasattr(stepper, "update")),
     Law: types(entry.build() for entry in zoo.LAWS),
 }
 

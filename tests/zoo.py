@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, distributions
 
-from pdes import heat, mckean_vlasov, ornstein_uhlenbeck
+from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck
 from wgf import networks
 from wgf.critics import Critic
 from wgf.functionals import (
+    KL,
+    KSD2,
+    MMD2,
     Blob,
     Entropy,
     FDivergence,
@@ -26,11 +29,15 @@ from wgf.functionals import (
     OnAbsoluteDensity,
     OnDensity,
     OnSamples,
+    OnShards,
     Potential,
     PowerEntropy,
     Quadratic,
+    SlicedMMD2,
+    SlicedW2,
     Term,
     functional,
+    score_of,
 )
 from wgf.functionals.divergence import F
 from wgf.kernels import (
@@ -40,10 +47,13 @@ from wgf.kernels import (
     Log,
     Matern32,
     Matern52,
+    Median,
+    MedianLog,
     Mollifier,
     Power,
     Radial,
     Scaled,
+    Smoothed,
     Sum,
 )
 from wgf.kernels import Gaussian as GaussianKernel
@@ -66,24 +76,30 @@ from wgf.maps import (
 )
 from wgf.maps.integrate import Scheme
 from wgf.networks import Activation, Silu, Tanh
+from wgf.pearson import PearsonII
 from wgf.problem import Problem
 from wgf.steppers import (
     JKO,
+    SVGD,
+    AdaGrad,
+    AdamStep,
     AdjustedLangevin,
     Base,
     Fresh,
     Langevin,
     Midpoint,
+    Optimiser,
     Particles,
     Previous,
     SaddleJKO,
     Splitting,
     Stepper,
 )
-from wgf.targets import gaussian_mixture_flow, logistic_regression
+from wgf.targets import LogisticPosterior, gaussian_mixture_flow, logistic_regression
 from wgf.training import LBFGS, Adam, Alternate
 
 DOUBLE = torch.float64
+EYE = torch.eye(2, dtype=DOUBLE)
 
 
 def randn(seed: int, *shape: int, dtype: torch.dtype = DOUBLE) -> Tensor:
@@ -214,18 +230,32 @@ KERNELS: list[Radial] = [
     Mollifier(0.4),
     Sum(Power(4), Mollifier(1.0)),
     Scaled(-1.5, Mollifier(0.7)),
+    Smoothed(Log(), 0.3),
+    Smoothed(Energy(1.3), 0.4),
+    Smoothed(Power(-0.5), 0.5),
 ]
 
 DIVERGENCES: list[F] = [KullbackLeibler(), JensenShannon()]
 
 SAMPLED = (OnSamples, HasVariation)
+SHARDED = (*SAMPLED, OnShards)
 TERMS = [
-    TermEntry("Quadratic", lambda: Potential(Quadratic(doubles([2, 0.5], [0.5, 1]), doubles(1, -1))), SAMPLED),
-    TermEntry("Potential", lambda: Potential(bumpy), SAMPLED, closed=False),
-    *[TermEntry(f"Interaction({W})", lambda W=W: Interaction(W), SAMPLED) for W in KERNELS],
-    TermEntry("Blob(Entropy)", lambda: Blob(Entropy(), Mollifier(0.5)), SAMPLED),
-    TermEntry("Blob(PowerEntropy(2))", lambda: Blob(PowerEntropy(2), Mollifier(0.5)), SAMPLED),
-    TermEntry("Blob(PowerEntropy(3))", lambda: Blob(PowerEntropy(3), Mollifier(0.5)), SAMPLED),
+    TermEntry("Quadratic", lambda: Potential(Quadratic(doubles([2, 0.5], [0.5, 1]), doubles(1, -1))), SHARDED),
+    TermEntry("Potential", lambda: Potential(bumpy), SHARDED, closed=False),
+    *[TermEntry(f"Interaction({W})", lambda W=W: Interaction(W), SHARDED) for W in KERNELS],
+    TermEntry("Blob(Entropy)", lambda: Blob(Entropy(), Mollifier(0.5)), SHARDED),
+    TermEntry("Blob(PowerEntropy(2))", lambda: Blob(PowerEntropy(2), Mollifier(0.5)), SHARDED),
+    TermEntry("Blob(PowerEntropy(3))", lambda: Blob(PowerEntropy(3), Mollifier(0.5)), SHARDED),
+    *[
+        TermEntry(f"MMD2({k})", lambda k=k: MMD2(k, 0.5 + randn(3, 7, 2)), SAMPLED)
+        for k in (GaussianKernel(0.8), Energy())
+    ],
+    TermEntry("MMD2(law)", lambda: MMD2(Matern52(1.0), Gaussian.standard(2, dtype=DOUBLE), rows=20), SAMPLED),
+    TermEntry("KSD2(Gaussian)", lambda: KSD2(GaussianKernel(0.8), score_of(lambda x: -bumpy(x))), SAMPLED),
+    TermEntry("KSD2(IMQ)", lambda: KSD2(InverseMultiquadric(1.2), Potential(Quadratic(EYE))), SAMPLED),
+    TermEntry("SlicedW2", lambda: SlicedW2(0.5 + randn(3, 5, 2), 16), SAMPLED),
+    TermEntry("SlicedMMD2(Energy)", lambda: SlicedMMD2(Energy(), 0.5 + randn(3, 50, 2), 16), SAMPLED),
+    TermEntry("SlicedMMD2(Laplace)", lambda: SlicedMMD2(Laplace(0.8) + Matern52(0.5), randn(3, 50, 2), 16), SAMPLED),
     TermEntry("Entropy", Entropy, (OnDensity, HasNoise, HasDual)),
     TermEntry("PowerEntropy(1.5)", lambda: PowerEntropy(1.5), (OnDensity, OnAbsoluteDensity, HasDual)),
     TermEntry("PowerEntropy(2)", lambda: PowerEntropy(2), (OnDensity, OnAbsoluteDensity, HasDual)),
@@ -274,6 +304,11 @@ def crowded() -> Functional:
     return free() + Interaction(0.5 * Power(2))
 
 
+def sampled() -> Functional:
+    """The posterior of a logistic regression in two dimensions, which can be estimated from some of its rows."""
+    return KL(LogisticPosterior(randn(0, 30, 2), torch.where(randn(1, 30) > 0, 1, -1)))
+
+
 POOL = {"particles": 160, "held": 40}
 ADAM = Adam(iterations=6, batch=32, checks=2)
 GAME = Alternate(iterations=3, inner=2, refit=2, batch=32)
@@ -283,6 +318,10 @@ STEPPERS = [
     StepperEntry("Particles(Heun)", lambda: Particles(60, Heun()), lambda: V() + Blob(Entropy(), Mollifier(0.5))),
     StepperEntry("Langevin", lambda: Langevin(60, 3), crowded),
     StepperEntry("AdjustedLangevin", lambda: AdjustedLangevin(60, 3), free),
+    StepperEntry("SVGD(Plain)", lambda: SVGD(60, substeps=2), crowded),
+    StepperEntry("SVGD(AdaGrad)", lambda: SVGD(60, MedianLog(40), AdaGrad()), free),
+    StepperEntry("SVGD(AdamStep)", lambda: SVGD(60, Median(), AdamStep(), 5), sampled),
+    StepperEntry("SVGD(Optimiser)", lambda: SVGD(60, update=Optimiser(torch.optim.Adagrad), batch=5), sampled),
     StepperEntry("JKO(Affine)", lambda: JKO(Affine(2), LBFGS(20), **POOL), free),
     StepperEntry("JKO(Residual)", lambda: JKO(Residual(2, width=8), ADAM, **POOL), crowded),
     StepperEntry("JKO(Fresh)", lambda: JKO(Residual(2, width=8), ADAM, density_batch=8, warm=Fresh(), **POOL), free),
@@ -328,7 +367,6 @@ class LawEntry:
 
 
 MEAN, COVARIANCE = doubles(1, -2), doubles([2, 0.6], [0.6, 0.5])
-EYE = torch.eye(2, dtype=DOUBLE)
 
 
 def halving() -> Map:
@@ -351,6 +389,7 @@ LAWS = [
         "Box", lambda: Box(doubles(-1, 0), doubles(2, 0.5)), doubles(0.5, 0.25), torch.diag(doubles(9, 0.25) / 12)
     ),
     LawEntry("Adapted", lambda: Adapted(distributions.MultivariateNormal(MEAN, COVARIANCE)), MEAN, COVARIANCE),
+    LawEntry("PearsonII", lambda: PearsonII(2, 4.0, 2.0), 0 * MEAN, 2 * EYE),
     LawEntry(
         "Empirical",
         lambda: Empirical(torch.arange(10, dtype=DOUBLE).reshape(5, 2)),
@@ -391,6 +430,10 @@ PROBLEMS = [
     ProblemEntry("mckean-vlasov", mckean_vlasov),
     ProblemEntry("mckean-vlasov", mckean_vlasov, {"dim": 4, "confinement": 0.3, "attraction": 2.0, "temperature": 1.5}),
     ProblemEntry("mckean-vlasov", mckean_vlasov, {"dim": 1, "attraction": 0}),
+    ProblemEntry("log-gas", log_gas),
+    ProblemEntry("log-gas", log_gas, {"dim": 1, "radius": 2.0, "epsilon": 0.1}),
+    ProblemEntry("barenblatt", barenblatt),
+    ProblemEntry("barenblatt", barenblatt, {"dim": 3, "exponent": 3.0, "start": 0.2}),
     ProblemEntry("gaussian-mixture", gaussian_mixture_flow, {"dim": 3}),
     ProblemEntry("logistic-regression", logistic_regression),
 ]

@@ -11,10 +11,10 @@ from validation.metrics import (
     monte_carlo_kls,
     monte_carlo_symkl,
     sampling_floor,
-    sliced_wasserstein2,
     wasserstein2,
 )
 from validation.report import Check, Context, Report, at_least, at_most, within
+from validation.sliced import sliced_wasserstein2
 
 __all__ = [
     "Check", "Context", "Estimate", "Moments", "Report", "at_least", "at_most", "bures_squared", "dissipation",

@@ -17,7 +17,6 @@ from wgf.functionals import Functional, HasNoise, Term, first_variation, functio
 from wgf.law import Cloud, Gaussian, Law, Pushforward
 
 PAIRS = 5000**2  # what `wasserstein2` takes: the network simplex needs minutes and gigabytes beyond
-DIRECTIONS = 64  # projections that `sliced_wasserstein2` sorts at a time
 
 
 class Estimate(NamedTuple):
@@ -150,35 +149,6 @@ def wasserstein2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     if log["warning"] is not None:
         raise InputError(f"the network simplex did not converge on these {cost.shape} costs: {log['warning']}")
     return float(max(squared, 0.0)) ** 0.5
-
-
-def sliced_wasserstein2(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], projections: int, generator: torch.Generator
-) -> float:
-    """(E_θ W₂²(θ·x, θ·y))^½ over θ uniform on the sphere, by `projections` draws of θ, in units of x.
-
-    Each one-dimensional distance is exact, ∫₀¹|F⁻¹ − G⁻¹|²: sorted rows are paired, and for n ≠ m the two quantile step
-    functions are compared on their common levels. Cost O(projections (n + m) log(n + m)).
-
-    Raises: InputError for rows of different dimension or no projections.
-    """
-    first, second = _double("x", x), _double("y", y, x.shape[-1])
-    checks.at_least("projections", projections, 1)
-    theta = torch.randn(projections, first.shape[1], dtype=torch.float64, device=generator.device, generator=generator)
-    theta = (theta / theta.norm(dim=1, keepdim=True)).to(first.device)
-    i, j, mass = _common_levels(len(first), len(second), first.device)
-    parts = [
-        mass @ ((first @ part.T).sort(0).values[i] - (second @ part.T).sort(0).values[j]).square()
-        for part in theta.split(DIRECTIONS)
-    ]
-    return float(torch.cat(parts).mean().sqrt())
-
-
-def _common_levels(n: int, m: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Which order statistics meet on each interval of the merged levels i/n, j/m, and the length of the interval."""
-    levels = torch.cat([torch.arange(1, n + 1, device=device) * m, torch.arange(1, m + 1, device=device) * n]).unique()
-    start = torch.cat([levels.new_zeros(1), levels[:-1]])  # in units of 1/nm, so exact
-    return start // m, start // n, (levels - start).double() / (n * m)
 
 
 def _scored(law: Law, n: int, generator: torch.Generator) -> Cloud:

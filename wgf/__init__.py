@@ -5,6 +5,8 @@ from wgf.errors import Diverged, Incompatible, InputError, NotInvertible, Unknow
 from wgf.flow import Path, evolve
 from wgf.functionals import (
     KL,
+    KSD2,
+    MMD2,
     Blob,
     Entropy,
     FDivergence,
@@ -14,13 +16,18 @@ from wgf.functionals import (
     Potential,
     PowerEntropy,
     Quadratic,
+    SlicedMMD2,
+    SlicedW2,
 )
 from wgf.law import Adapted, Box, Cloud, Empirical, Gaussian, Law, Mixture, Pushforward
 from wgf.maps import Affine, Compose, Explicit, Extrapolated, Hutchinson, Inverse, NeuralODE, OTFlow, Residual
 from wgf.observers import Metrics, Observer, ProgressBar
+from wgf.pearson import PearsonII
 from wgf.problem import Problem
 from wgf.steppers import (
     JKO,
+    SVGD,
+    AdaGrad,
     AdjustedLangevin,
     Base,
     Fresh,
@@ -39,7 +46,11 @@ __version__ = "0.1.0"
 __all__ = [
     "JKO",
     "KL",
+    "KSD2",
     "LBFGS",
+    "MMD2",
+    "SVGD",
+    "AdaGrad",
     "Adam",
     "Adapted",
     "AdjustedLangevin",
@@ -77,6 +88,7 @@ __all__ = [
     "Observer",
     "Particles",
     "Path",
+    "PearsonII",
     "Potential",
     "PowerEntropy",
     "Previous",
@@ -86,6 +98,8 @@ __all__ = [
     "Quadratic",
     "Residual",
     "SaddleJKO",
+    "SlicedMMD2",
+    "SlicedW2",
     "Splitting",
     "Unknown",
     "Weights",

@@ -1,9 +1,10 @@
-"""What there is to choose from, by name: components, and the problems and studies that entry points declare."""
+"""What there is to choose from, by name: components, and the problems, studies and benches of entry points."""
 
 from importlib.metadata import EntryPoint
 from typing import Any
 
 from wgf import registry
+from wgf.benches import BENCHES
 from wgf.data import Dataset
 from wgf.maps import Map
 from wgf.schedule import Schedule
@@ -25,7 +26,7 @@ def everything() -> dict[str, dict[str, Any]]:
     """By title, what each name stands for; where an entry point cannot be loaded, why."""
     found: dict[str, dict[str, Any]] = {"problems": _declared(PROBLEMS)}
     found |= {title: dict(registry.components(kind)) for title, kind in KINDS.items()}
-    return found | {"studies": _declared(STUDIES)}
+    return found | {"studies": _declared(STUDIES), "benches": _declared(BENCHES)}
 
 
 def _declared(group: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line: list, run, resume, show, sample, score, validate. Exit status 2 and one line for bad input."""
+"""The command line: list, run, resume, show, sample, score, validate, bench. Status 2 and one line for bad input."""
 
 import json
 import sys
@@ -70,7 +70,7 @@ def start(
 
 @app.command("list")
 def list_() -> None:
-    """What there is to choose from: problems, steppers, maps, training recipes, data sets, studies."""
+    """What there is to choose from: problems, steppers, maps, training recipes, data sets, studies, benches."""
     from wgf import catalogue, tables
 
     console = Console()
@@ -192,6 +192,35 @@ def validate(
     raise typer.Exit(0 if held == len(rows) else 1)
 
 
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All by default.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller cases and fewer rounds.")] = False,
+    to: Annotated[Path | None, typer.Option("--json", help="Write every row to this file.")] = None,
+    out: Annotated[Path, typer.Option(help="Where files go that a bench leaves, as kernel-costs does.")] = Path("."),
+) -> None:
+    """Race against peers, a process each, and hold the ratios to their bounds: exit status 1 where one does not."""
+    from wgf import benches, tables
+
+    console, chosen = Console(), benches.chosen(names or [])
+    rows: list[dict[str, Any]] = []
+    _writable(to, out)
+    with benches.Progress():
+        for outcome in benches.conduct(chosen, quick):
+            console.print(tables.rows_of_bench(outcome.bench, outcome.rows))
+            if outcome.crash:
+                typer.echo(outcome.crash, err=True)
+            for name, text in outcome.files.items():
+                (out / name).write_text(text, encoding="utf-8")
+                console.print(f"written: {out / name}", soft_wrap=True, highlight=False)
+            rows += outcome.rows
+            if to is not None:
+                to.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    held = sum(row["holds"] for row in rows)
+    console.print(f"{held} of {len(rows)} rows hold")
+    raise typer.Exit(0 if held == len(rows) else 1)
+
+
 def _flow(folder: Path, experiment: "Experiment", go: "Callable[[Any], Flow]") -> None:
     """Carry a run out under a progress bar, and report it; say how to go on where it is interrupted."""
     from wgf.observers import ProgressBar
@@ -227,9 +256,9 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
-def _writable(to: Path | None, figures: Path) -> None:
-    """Make the folder for figures, and see that the file can be written, before hours are spent."""
-    figures.mkdir(parents=True, exist_ok=True)
+def _writable(to: Path | None, folder: Path) -> None:
+    """Make the folder for figures and other files, and see that the file can be written, before hours are spent."""
+    folder.mkdir(parents=True, exist_ok=True)
     if to is not None:
         to.write_text("[]\n", encoding="utf-8")
 

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from torch import Tensor
 
-from wgf import checks
+from wgf import checks, shards
 from wgf.errors import Diverged, Incompatible, InputError
 from wgf.functionals.base import Functional, Term, functional
 from wgf.functionals.potential import Potential
@@ -85,12 +86,17 @@ def evolve(
     total = functional(F)
     sizes = step_sizes(taus)
     checks.at_least("seed", seed, 0)
+    if not stepper.sharded:
+        shards.refuse(type(stepper).__name__, "run it in one process, outside shards.group(), or take Particles")
     base = rho0 if isinstance(rho0, Law) else _as_law(rho0)
+    shards.same(total, stepper, seed, sizes, base.dim, None if path is None else path.times)
     if path is None:
         path = _begin(total, stepper, base, seed)
     else:
+        shards.belongs(path.state.memory)
         stepper.check(total, path.state)
         path = Path([*path.laws], [*path.times], [*path.energies], path.state, [*path.infos])
+    observers = observers if shards.current().rank == 0 else ()
     for observer in observers:
         observer.begin(path, len(sizes))
 
@@ -109,7 +115,7 @@ def evolve(
             path.state = state
             for observer in observers:
                 observer.after(path)
-            if stop is not None and stop(path):
+            if stop is not None and shards.agreed(partial(stop, path)):
                 break
     except Diverged as error:
         error.path = path
@@ -139,10 +145,12 @@ def _begin(F: Functional, stepper: Stepper, law: Law, seed: int) -> Path:
 
 
 def _refuse_explosion(state: State, tau: float) -> None:
-    lost = int((~state.x.isfinite().all(-1)).sum())
+    device = state.x.device
+    lost = shards.total(int((~state.x.isfinite().all(-1)).sum()), device)
     if lost:
+        particles = shards.total(len(state.x), device)
         raise Diverged(
-            f"{lost} of {len(state.x)} particles are no longer finite after step {state.step}, of size {tau:g}; take"
+            f"{lost} of {particles} particles are no longer finite after step {state.step}, of size {tau:g}; take"
             " smaller steps, or more sub-steps"
         )
 

@@ -3,7 +3,7 @@
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,15 +22,34 @@ Like: TypeAlias = Sequence[float] | Sequence[Sequence[float]] | Tensor
 
 
 @dataclass(frozen=True)
+class Shared:
+    """The particles x (N, d) that a part of a cloud belongs to, and what joins numbers of its rows to all others'."""
+
+    x: Float[Tensor, "N d"]
+    join: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Cloud:
     """Particles x (n, d) with, where known, their densities: log ρ(x_i) = log_base_i − logdet_i.
 
     `logdet` is log|det| of the map that carried base points to `x`; `log_base` the base log-density at those points.
+    `shared`, where x are only the rows that this process owns: the empirical law is then that of `whole`.
     """
 
     x: Float[Tensor, "n d"]
     logdet: Float[Tensor, " n"] | None = None
     log_base: Float[Tensor, " n"] | None = None
+    shared: Shared | None = None
+
+    @property
+    def whole(self) -> Float[Tensor, "N d"]:
+        """All particles of the empirical law: x, unless other processes own some of them."""
+        return self.x if self.shared is None else self.shared.x
+
+    def joined(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "N ..."]:
+        """Numbers of the rows of x together with those of all other rows of `whole`, which their processes compute."""
+        return values if self.shared is None else self.shared.join(values)
 
     @property
     def log_density(self) -> Float[Tensor, " n"]:

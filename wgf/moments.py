@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wgf.law import Gaussian
+from wgf.pearson import PearsonII
 from wgf.problem import Problem
+from wgf.radii import radial_errors
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,14 @@ def exact_gaussian(problem: Problem, time: float) -> Gaussian | None:
 
 
 def compared(problem: Problem, time: float, x: Float[Tensor, "n d"]) -> dict[str, float]:
-    """The problem's observables of the particles at `time`, and their moments' errors where those are known."""
+    """The problem's observables of the particles at `time`, and their errors where those are known."""
     seen = {f"observed.{name}": float(observable(x)) for name, observable in problem.observables.items()}
-    law = exact_gaussian(problem, time)
-    if law is not None:
+    law = None if problem.exact is None else problem.exact(time)
+    if isinstance(law, PearsonII):
+        errors = radial_errors(x, law)
+        seen |= {"radius_error": errors.radius, "edge_error": errors.edge, "radial_distance": errors.distance}
+        seen |= {"radius_floor": errors.radius_floor}
+    elif isinstance(law, Gaussian):
         found = distances(x, law)
         seen |= {"mean_error": found.mean, "covariance_error": found.covariance}
         seen |= {"mean_floor": found.mean_floor, "covariance_floor": found.covariance_floor}

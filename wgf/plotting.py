@@ -17,7 +17,9 @@ from wgf.flow import Path
 from wgf.law import Gaussian, Law
 from wgf.moments import exact_gaussian
 from wgf.observers import Observer
+from wgf.pearson import PearsonII
 from wgf.problem import Problem
+from wgf.radii import radii
 from wgf.steppers.base import State, observe
 
 Style: TypeAlias = Literal["-", "--"]
@@ -28,18 +30,22 @@ DOTS = 4000  # particles that a scatter plot shows
 
 
 def figure_of_run(problem: Problem, path: Path) -> Figure:
-    """Energy along time; the particles of the last step (d = 1: histogram); for d > 2, means and variances as well."""
-    wide = problem.dim > 2
+    """Energy along time; the particles of the last step (d = 1: histogram); for d > 2, means and variances as well, or
+    in any dimension the radial law where the exact solution has one.
+    """
+    x, law = path.state.x.detach().cpu().double(), None if problem.exact is None else problem.exact(path.times[-1])
+    wide = problem.dim > 2 or isinstance(law, PearsonII)
     figure = Figure(figsize=(13.2 if wide else 9.2, 4.0), layout="constrained")
     axes = figure.subplots(1, 3 if wide else 2)
     figure.suptitle(f"{problem.title or 'Flow'}, {len(path)} steps to t = {path.times[-1]:g}")
     energy(axes[0], problem, path)
-    x, law = path.state.x.detach().cpu().double(), None if problem.exact is None else problem.exact(path.times[-1])
     if problem.dim == 1:
         histogram(axes[1], x, law, problem.initial)
     else:
         particles(axes[1], x, law, problem.initial)
-    if wide:
+    if isinstance(law, PearsonII):
+        radial_law(axes[2], x, law, problem.initial)
+    elif wide:
         moments(axes[2], x, exact_gaussian(problem, path.times[-1]))
     return figure
 
@@ -53,8 +59,10 @@ def energy(axis: Axes, problem: Problem, path: Path) -> None:
         axis.text(0.5, 0.5, "not known to this stepper", ha="center", transform=axis.transAxes)
         return
     values = [math.fsum(seen.get(name, math.nan) for name in known) for seen in path.energies]
-    if problem.exact is not None:
-        times = torch.linspace(0, path.times[-1], 33).tolist()
+    times = torch.linspace(0, path.times[-1], 33).tolist()
+    if problem.exact_energy is not None and not missing:
+        axis.plot(times, [problem.exact_energy(t) for t in times], "-", color=EXACT, lw=1, label="exact")
+    elif problem.exact is not None:
         exact = [_exact_energy(problem, t, known) for t in times]
         if not any(math.isnan(value) for value in exact):
             axis.plot(times, exact, "-", color=EXACT, lw=1, label="exact")
@@ -82,8 +90,12 @@ def particles(axis: Axes, x: Tensor, exact: Law | None, initial: Law) -> None:
         ellipses(axis, exact, (1, 2, 3), "-", EXACT, "exact, 1–3σ")
     if isinstance(initial, Gaussian):
         ellipses(axis, initial, (2,), "--", START, "start, 2σ", framed=False)
-    if exact is not None and not isinstance(exact, Gaussian) and exact.has_density and exact.dim == 2:
+    if isinstance(exact, PearsonII):
+        edge(axis, exact, "-", EXACT, "exact edge")
+    elif exact is not None and not isinstance(exact, Gaussian) and exact.has_density and exact.dim == 2:
         contours(axis, exact)
+    if isinstance(initial, PearsonII):
+        edge(axis, initial, "--", START, "start, edge")
     axis.set_aspect("equal", adjustable="datalim")
     finish(axis, "Particles" if x.shape[1] == 2 else "Particles, first two coordinates", "x₁", "x₂")
 
@@ -99,6 +111,23 @@ def ellipses(
         edge = (law.mean[:2, None].double() + radius * factor @ circle).tolist()
         line = Line2D(*edge, linestyle=style, color=colour, linewidth=1.1, label="" if k else label)
         (axis.add_line if framed else axis.add_artist)(line)
+
+
+def edge(axis: Axes, law: PearsonII, style: Style, colour: str, label: str) -> None:
+    """The circle that bounds the support."""
+    angle = torch.linspace(0, 2 * math.pi, 200, dtype=torch.float64)
+    axis.plot(law.radius * angle.cos(), law.radius * angle.sin(), style, color=colour, lw=1.1, label=label)
+
+
+def radial_law(axis: Axes, x: Tensor, exact: PearsonII, initial: Law) -> None:
+    """The share of particles within r of their mean, and P(|x| ≤ r) of the exact law and of the start."""
+    r = radii(x)
+    grid = torch.linspace(0, 1.05 * max(float(r[-1]), exact.radius), 400, dtype=torch.float64)
+    axis.plot(r, torch.arange(1, len(r) + 1) / len(r), "-", color=OURS, lw=3.5, alpha=0.5, label="wgf")
+    if isinstance(initial, PearsonII):
+        axis.plot(grid, initial.radial_cdf(grid), "--", color=START, lw=1.2, label="start")
+    axis.plot(grid, exact.radial_cdf(grid), "-", color=EXACT, lw=1.2, label="exact")
+    finish(axis, "Radial law", "distance r from the mean", "share of particles within r")
 
 
 def contours(axis: Axes, law: Law) -> None:

@@ -14,7 +14,8 @@ class Problem:
     """∂_t ρ = ∇·(ρ ∇ δF/δρ), ρ(0) = `initial`, to time `horizon`.
 
     Args: functional, F; initial, ρ₀; horizon, a time above zero; exact, t ↦ the law at t, where it is known;
-    observables, named functions (n, d) -> a number, of the particles; title, one line for tables and figures.
+    observables, named functions (n, d) -> a number, of the particles; title, one line for tables and
+    figures; exact_energy, t ↦ F of the law at t, where it is known in closed form.
     """
 
     functional: Functional | Term
@@ -23,6 +24,7 @@ class Problem:
     exact: Callable[[float], Law] | None = None
     observables: Mapping[str, Callable[[Tensor], float]] = field(default_factory=dict)
     title: str = ""
+    exact_energy: Callable[[float], float] | None = None
 
     @property
     def dim(self) -> int:

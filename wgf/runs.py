@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor
 
-from wgf import manifest, spec
+from wgf import manifest, shards, spec
 from wgf.components import reason
 from wgf.errors import InputError, Unknown
 from wgf.flow import Path, evolve
@@ -194,6 +194,7 @@ class _Lost(Law):
 
 def _evolve(experiment: Experiment, taus: Sequence[float], path: Path | None, observers: Sequence[Observer]) -> Path:
     problem = experiment.problem
+    shards.refuse("a run folder", "use evolve, and keep path.final, which holds all particles")
     return evolve(
         problem.F, experiment.stepper, problem.initial, taus, seed=experiment.seed, observers=observers, path=path
     )

@@ -1,4 +1,4 @@
-"""What the command line shows, as rich tables: a run's steps, a study's checks, and what there is to choose from."""
+"""What the command line shows, as rich tables: steps of a run, checks, races, what there is to choose from."""
 
 import inspect
 import re
@@ -23,6 +23,8 @@ def steps_of_run(title: str, rows: Sequence[Row]) -> Table:
         ("certificate", certificate),
         ("Δmean", lambda row: number(row.get("mean_error"), 2)),
         ("Δcov", lambda row: number(row.get("covariance_error"), 2)),
+        ("ΔR/R", lambda row: number(row.get("radius_error"), 2)),
+        ("KS", lambda row: number(row.get("radial_distance"), 2)),
         ("seconds", lambda row: number(row.get("seconds"), 2)),
     ]
     texts = {name: [cell(row) for row in rows] for name, cell in columns}
@@ -50,6 +52,24 @@ def checks_of_study(study: str, rows: Sequence[Row], context: Sequence[Any] = ()
     for beside in context:
         for quantity, value in beside.values.items():
             table.add_row(f"[dim]{escaped(f'{beside.label}: {quantity}')}[/]", f"[dim]{number(value, 4)}[/]", "", "")
+    return table
+
+
+def rows_of_bench(bench: str, rows: Sequence[Row]) -> Table:
+    """The ratios of a bench with their bounds: peer's seconds over ours, or what is allowed over what was spent."""
+    table = Table(title=bench, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("peer", overflow="fold")
+    for name in ("ours s", "peer s", "error", "ratio", "bound", "holds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        held = "[green]yes[/]" if row["holds"] else "[bold red]NO[/]"
+        holds = "" if row["holds"] and row["bound"] is None else held
+        note = f" [red]{escaped(row['note'])}[/]" if row.get("note") else ""
+        seconds = (number(row["ours_s"]), number(row["peer_s"]))
+        least = bound(None if row["bound"] is None else (row["bound"], None))
+        table.add_row(
+            escaped(row["peer"]) + note, *seconds, number(row["error"], 2), number(row["ratio"]), least, holds
+        )
     return table
 
 

@@ -102,6 +102,14 @@ class HasVariation(Kind, ABC):
         """δF/δρ at the empirical law of the cloud, as a function x (m, d) -> (m,)."""
 
 
+class OnShards(Kind):
+    """Takes its energies at the rows `cloud.x`, and `cloud.whole` for the empirical law: a process may own a part.
+
+    Any other term is given all particles by every process: right as well, but its energies, and what it sums before it
+    is asked for the rows of one process, are then no faster than in one.
+    """
+
+
 class HasNoise(Kind):
     """Equals temperature · ∫ρ log ρ, which Langevin turns into Brownian motion."""
 
@@ -199,7 +207,7 @@ def first_variation(F: Functional, cloud: Cloud) -> Variation:
     for weight, term in F.terms:
         if not isinstance(term, HasVariation):
             raise Incompatible(f"{term.name} has no first variation that particles can evaluate")
-        parts.append((weight, term.first_variation(cloud)))
+        parts.append((weight, term.first_variation(cloud if isinstance(term, OnShards) else Cloud(cloud.whole))))
     return weighted(parts)
 
 

@@ -1,26 +1,25 @@
 """Mollified entropies (blob method): entropies of K_ε∗ρ that particles can see."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wgf.functionals.base import HasVariation, OnSamples, Term, Variation
+from wgf.functionals.base import HasVariation, OnSamples, OnShards, Term, Variation
 from wgf.functionals.entropy import Entropy, PowerEntropy
-from wgf.kernels import Radial, kernel_sum, kernel_sum_gradient
+from wgf.functionals.interaction import Interaction
+from wgf.kernels import Radial, kernel_sums
 from wgf.law import Cloud
 
 
-class Blob(Term, OnSamples, HasVariation):
+class Blob(Term, OnSamples, HasVariation, OnShards):
     """F_ε(ρ) = ∫ f(K_ε∗ρ) dρ for an entropy ∫f(ρ) dρ, a functional of its own that tends to it as ε → 0.
 
     δF_ε/δρ = f(K_ε∗ρ) + K_ε∗(f′(K_ε∗ρ) ρ). Source: Carrillo, Craig, Patacchini, *A blob method for diffusion*,
     Calc. Var. 2019, arXiv 1709.09195, eqs. (10)–(12). The bias grows as (ε/R)², R the width of the cloud (as
     (ε/R)⁴ for the energy of m = 1, whose second-order term ½∫Δρ vanishes).
 
-    For m = 2 it is the interaction of kernel 2 K_ε. A velocity takes two passes over the pairs for K_ε∗ρ and one for
-    both gradients.
+    For m = 2 it is the interaction of kernel 2 K_ε, one pass over the pairs a velocity. Otherwise a velocity takes two:
+    one for K_ε∗ρ at the particles, one for K_ε∗ρ and both gradients where it is asked for.
 
     Args: entropy, Entropy() or PowerEntropy(m); kernel, a mollifier of unit mass such as kernels.Mollifier(ε); engine
     and tolerance of the sums, as in `kernels.kernel_sum`.
@@ -37,29 +36,34 @@ class Blob(Term, OnSamples, HasVariation):
         return f"Blob({self.entropy.name})"
 
     def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
-        density = self._sum(kernel_sum, cloud.x, cloud.x, None)
-        return self.entropy.per_mass(self._above(density, cloud.x))
+        y = cloud.whole
+        density, _ = self._sums(cloud.x, y, torch.full_like(y[:, 0], 1 / len(y)), None)
+        return self.entropy.per_mass(self._above(density, y))
 
     def first_variation(self, cloud: Cloud) -> Variation:
-        y = cloud.x.detach()
+        if isinstance(self.entropy, PowerEntropy) and self.entropy.m == 2:
+            return Interaction(2.0 * self.kernel, self.engine, self.tolerance).first_variation(cloud)
+        y = cloud.whole.detach()
         even = torch.full_like(y[:, 0], 1 / len(y))
-        weighed = self.entropy.per_mass_derivative(self._above(self._sum(kernel_sum, y, y, even), y)) * even
-        columns = torch.stack([even, weighed], 1)
+        own = cloud.joined(self._sums(cloud.x.detach(), y, even, None)[0])
+        columns = torch.stack([even, self.entropy.per_mass_derivative(self._above(own, y)) * even], 1)
 
         def value(x: Tensor) -> Tensor:
-            density, pulled = self._sum(kernel_sum, x, y, columns).unbind(1)
+            density, pulled = self._sums(x, y, columns, None)[0].unbind(1)
             return self.entropy.per_mass(_positive(density)) + pulled
 
         def gradient(x: Tensor) -> Tensor:
-            density = _positive(self._sum(kernel_sum, x, y, even))
-            near, pulled = self._sum(kernel_sum_gradient, x, y, columns).unbind(1)
-            return self.entropy.per_mass_derivative(density)[:, None] * near + pulled
+            density, slopes = self._sums(x, y, even, columns)
+            near, pulled = slopes.unbind(1)
+            return self.entropy.per_mass_derivative(_positive(density))[:, None] * near + pulled
 
         return Variation(value, gradient)
 
-    def _sum(self, sum: Callable[..., Tensor], x: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
-        w = None if weights is None else weights.to(x)
-        return sum(self.kernel, x, y.to(x), w, engine=self.engine, tolerance=self.tolerance, strict=False)
+    def _sums(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor]:
+        slopes = None if b is None else b.to(x)
+        return kernel_sums(
+            self.kernel, x, y.to(x), a.to(x), slopes, engine=self.engine, tolerance=self.tolerance, strict=False
+        )
 
     def _above(self, density: Tensor, x: Tensor) -> Tensor:
         """K_ε∗ρ at the cloud's own particles is at least K_ε(0)/n: a Fourier sum's error must not take it below."""

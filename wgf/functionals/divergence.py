@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from wgf.functionals.base import Dual, Functional, HasDual, Pointwise, Term
 from wgf.functionals.entropy import Entropy
-from wgf.functionals.potential import Potential
+from wgf.functionals.potential import Potential, SampledGradient
 from wgf.law import Cloud, Law
 from wgf.tree import Tree
 
@@ -18,10 +18,20 @@ def KL(log_density: Pointwise, gradient: Pointwise | None = None) -> Functional:
     """KL(ρ‖π) up to log ∫π: Entropy() + Potential(−log π), for log π (n, d) -> (n,) known up to a constant.
 
     `gradient` is ∇log π (the score) where it is known in closed form; by default `log_density.gradient` if it has one.
+    A log-density that is a sum over data may offer `sampled_gradient(rows, generator)`, the score by some of the rows.
     """
     score = gradient if gradient is not None else getattr(log_density, "gradient", None)
     closed = None if score is None else (lambda x: -score(x))
-    return Entropy() + Potential(lambda x: -log_density(x), closed)
+    sampled = getattr(log_density, "sampled_gradient", None)
+    return Entropy() + Potential(lambda x: -log_density(x), closed, sampled and _negative(sampled))
+
+
+def _negative(sampled: SampledGradient) -> SampledGradient:
+    def estimate(rows: int, generator: torch.Generator) -> Pointwise:
+        score = sampled(rows, generator)
+        return lambda x: -score(x)
+
+    return estimate
 
 
 class F(ABC):

@@ -3,12 +3,12 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from wgf.functionals.base import HasVariation, OnSamples, Term, Variation
+from wgf.functionals.base import HasVariation, OnSamples, OnShards, Term, Variation
 from wgf.kernels import Radial, kernel_sum, kernel_sum_gradient
 from wgf.law import Cloud
 
 
-class Interaction(Term, OnSamples, HasVariation):
+class Interaction(Term, OnSamples, HasVariation, OnShards):
     """F(ρ) = ½ ∬ W(x − y) ρ(dx) ρ(dy), with δF/δρ = W∗ρ; the half makes the flow ∂_tρ = ∇·(ρ ∇W∗ρ).
 
     Evaluated at the empirical law of the cloud, all n² pairs, the diagonal W(0) included: the velocity of particle i
@@ -24,10 +24,10 @@ class Interaction(Term, OnSamples, HasVariation):
 
     def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
         x = cloud.x
-        return 0.5 * kernel_sum(self.W, x, x, engine=self.engine, tolerance=self.tolerance, strict=False)
+        return 0.5 * kernel_sum(self.W, x, cloud.whole, engine=self.engine, tolerance=self.tolerance, strict=False)
 
     def first_variation(self, cloud: Cloud) -> Variation:
-        y = cloud.x.detach()
+        y = cloud.whole.detach()
 
         def value(x: Tensor) -> Tensor:
             return kernel_sum(self.W, x, y.to(x), engine=self.engine, tolerance=self.tolerance, strict=False)

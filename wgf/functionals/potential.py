@@ -1,13 +1,19 @@
 """External potentials ∫V dρ, and the quadratic one."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from wgf import checks
 from wgf.errors import InputError
-from wgf.functionals.base import HasVariation, OnSamples, Pointwise, Term, Variation
+from wgf.functionals.base import HasVariation, OnSamples, OnShards, Pointwise, Term, Variation
 from wgf.law import Cloud, Like
+
+SampledGradient: TypeAlias = Callable[[int, torch.Generator], Pointwise]
+"""(rows, generator) -> an unbiased estimate of ∇V, (n, d) -> (n, d), from so many rows of the data that V sums over."""
 
 
 class Quadratic:
@@ -29,16 +35,22 @@ class Quadratic:
         return (x - self.centre.to(x)) @ self.matrix.to(x)
 
 
-class Potential(Term, OnSamples, HasVariation):
+class Potential(Term, OnSamples, HasVariation, OnShards):
     """F(ρ) = ∫ V dρ, with δF/δρ = V.
 
     Args: V, (n, d) -> (n,), differentiable by autograd, in the units of F; gradient, ∇V (n, d) -> (n, d), where it is
-    known in closed form (by default V.gradient, if V has one, and autograd otherwise).
+    known in closed form (by default V.gradient, if V has one, and autograd otherwise); sampled_gradient, where V is a
+    sum over data, (rows, generator) -> an unbiased estimate of ∇V from so many rows (by default V.sampled_gradient, if
+    V has one).
     """
 
-    def __init__(self, V: Pointwise, gradient: Pointwise | None = None) -> None:
+    def __init__(
+        self, V: Pointwise, gradient: Pointwise | None = None, sampled_gradient: SampledGradient | None = None
+    ) -> None:
         self.V = V
         self.gradient = gradient if gradient is not None else getattr(V, "gradient", None)
+        own = getattr(V, "sampled_gradient", None)
+        self.sampled_gradient: SampledGradient | None = sampled_gradient if sampled_gradient is not None else own
 
     def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
         x = cloud.x

@@ -1,19 +1,25 @@
 """Sums in torch, tile by tile: the engine of every kernel, dimension and device, and of everything's gradient.
 
-Distances are sums of squared differences, so tight clusters far from the origin keep their digits. In more than
-`MATMUL` dimensions the matrix product |x|² + |y|² − 2xy takes over where a bound of its rounding allows it.
+Squared distances come from the matrix product |x|² + |y|² − 2xy in more than `MATMUL` dimensions, where its rounding δr
+changes κ and κ′ by less than the tolerance; pairs too near for that are taken out and summed by differences. Where no
+precision allows it, and in few dimensions, all are sums of squared differences, which keep their digits anywhere.
 """
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wgf.kernels._single import in_double, mended
 from wgf.kernels.engines import Cost
 from wgf.kernels.radial import Radial
 from wgf.kernels.task import Answer, Task
 
-MATMUL = 8
+MATMUL = 4
 TILE = {"cpu": 2**17, "cuda": 2**24}  # pairs a tile: what stays in a cache
+COLUMNS = 1024  # of a tile, on a CPU
+CROWDED = 0.02  # a share of near pairs with which differences alone are cheaper
 
 
 def refusal(task: Task) -> str | None:
@@ -28,67 +34,179 @@ def seconds(task: Task, cost: Cost) -> float:
 
 def evaluate(task: Task) -> Answer:
     """The sums, by matrix products where they are safe and by differences otherwise."""
-    if task.dim > MATMUL and _product_is_safe(task):
-        answer = _Tiles(task, by_product=True).run()
+    return mended(task, _sums) if task.x.dtype == torch.float32 else _sums(task)
+
+
+def _sums(task: Task) -> Answer:
+    double = in_double(task)
+    for tried in [task, double] if task.dim > MATMUL else []:
+        near = near_pairs(tried)
+        answer = None if near is None else _Products(tried, near).run()
         if answer is not None:
-            return answer
-    answer = _Tiles(task, by_product=False).run()
-    assert answer is not None
-    return answer
+            return _to(answer, task.x)
+        if tried.x.dtype == torch.float64:
+            break
+    return _Differences(task).run()
 
 
 class _Tiles:
     """One pass over the pairs, tile by tile, sums kept in float64."""
 
-    def __init__(self, task: Task, by_product: bool) -> None:
-        self.task, self.by_product = task, by_product
-        centre = task.y.mean(0) if by_product else task.y.new_zeros(task.dim)
-        self.x, self.y = task.x - centre, task.y - centre
+    def __init__(self, task: Task, centre: Tensor) -> None:
+        self.task, self.x, self.y = task, task.x - centre, task.y - centre
         self.order = 0 if task.gradient_weights is None else 1
         n, dtype = len(self.x), torch.float64
         a, b = task.value_weights, task.gradient_weights
         self.V = None if a is None else self.x.new_zeros(n, a.shape[1], dtype=dtype)
         self.G = None if b is None else self.x.new_zeros(n, b.shape[1], task.dim, dtype=dtype)
 
-    def run(self) -> Answer | None:
-        """The sums, or None where a matrix product lost too many digits of a gradient."""
-        rows, columns = _tile(self.task)
-        for i in range(0, len(self.x), rows):
-            for j in range(0, len(self.y), columns):
-                if not self._add(slice(i, i + rows), slice(j, j + columns)):
-                    return None
-        like = self.task.x
-        return None if self.V is None else self.V.to(like), None if self.G is None else self.G.to(like)
+    def tiles(self, scale: int = 1) -> list[tuple[slice, slice]]:
+        """Rows and columns of the tiles: in the cache, and eight arrays of one within the budget."""
+        task, n, m, device = self.task, len(self.x), len(self.y), self.task.x.device.type
+        pairs = max(1, min(scale * TILE.get(device, 2**20), task.budget // (8 * task.x.element_size())))
+        columns = min(m, pairs, COLUMNS) if device == "cpu" else min(m, pairs)
+        rows = max(1, pairs // columns)
+        starts = ((i, j) for i in range(0, n, rows) for j in range(0, m, columns))
+        return [(slice(i, min(i + rows, n)), slice(j, min(j + columns, m))) for i, j in starts]
 
-    def _add(self, i: slice, j: slice) -> bool:
-        x, y = self.x[i], self.y[j]
-        squared = _by_product(x, y) if self.by_product else _by_difference(x, y)
-        jet = self.task.kernel.jet(squared, self.task.dim, self.order)
-        if not self.task.diagonal and _meet(i, j, len(x), len(y)):
-            apart = torch.ones_like(squared)
-            apart.diagonal(i.start - j.start).zero_()
-            jet = tuple(k * apart for k in jet)
-        a, b = self.task.value_weights, self.task.gradient_weights
+    def left_out(self, i: slice, j: slice) -> tuple[Tensor, Tensor] | None:
+        """Where in a tile the pairs lie that `diagonal=False` leaves out."""
+        if self.task.diagonal:
+            return None
+        own = torch.arange(i.start, i.stop, device=self.x.device) if self.task.own is None else self.task.own[i]
+        rows = ((own >= j.start) & (own < j.stop)).nonzero()[:, 0]
+        return rows, own[rows] - j.start
+
+    def answer(self) -> Answer:
+        """V and G in the dtype of the points."""
+        return _to((self.V, self.G), self.task.x)
+
+
+class _Differences(_Tiles):
+    """Distances as sums of squared differences."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task, task.y.new_zeros(task.dim))
+
+    def run(self) -> Answer:
+        """The sums."""
+        for i, j in self.tiles():
+            self._add(i, j)
+        return self.answer()
+
+    def _add(self, i: slice, j: slice) -> None:
+        x, y, a, b = self.x[i], self.y[j], self.task.value_weights, self.task.gradient_weights
+        jet = self.task.kernel.jet(_by_difference(x, y), self.task.dim, self.order)
+        left_out = self.left_out(i, j)
+        if left_out is not None:
+            jet = tuple(k.index_put(left_out, k.new_zeros(())) for k in jet)
         if a is not None and self.V is not None:
             self.V[i] += jet[0] @ a[j]
-        if b is None or self.G is None:
-            return True
-        slope = 2 * jet[1]
-        if not self.by_product:
+        if b is not None and self.G is not None:
+            slope = 2 * jet[1]
             for c in range(self.task.dim):
                 self.G[i, :, c] += (slope * (x[:, c, None] - y[None, :, c])) @ b[j]
-            return True
-        for column in range(b.shape[1]):
-            weighted = slope * b[j, column]
-            self.G[i, column] += weighted.sum(1, keepdim=True) * x - weighted @ y
-        return self._kept_digits(slope, squared, x, y, b[j])
 
-    def _kept_digits(self, slope: Tensor, squared: Tensor, x: Tensor, y: Tensor, b: Tensor) -> bool:
-        """Whether Σ s x − Σ s y, both of rounding ε|x|Σ|s|, is within tolerance of Σ|s||x − y| on every row."""
-        weight, slope = b.abs().sum(1), slope.abs()
-        reach = x.norm(dim=1) + y.norm(dim=1).max()
-        lost = 2 * torch.finfo(x.dtype).eps * reach * (slope @ weight)
-        return bool((lost <= self.task.tolerance * ((slope * squared.sqrt()) @ weight)).all())
+
+class _Products(_Tiles):
+    """Distances by a matrix product about the mean, and gradients as (Σ s b) x − Σ s b y; near pairs by differences."""
+
+    def __init__(self, task: Task, near: float) -> None:
+        super().__init__(task, task.y.mean(0))
+        self.near = near
+        self.x_squared, self.y_squared = (part.square().sum(1) for part in (self.x, self.y))
+        a, b = task.value_weights, task.gradient_weights
+        self.a = self.y[:, :0] if a is None else a
+        self.b = self.y[:, :0] if b is None else torch.cat([b, (b[:, :, None] * self.y[:, None, :]).flatten(1)], 1)
+        self.rate = None if b is None else task.kernel.rate(task.dim)
+        if self.rate is not None:
+            self.a, self.order = torch.cat([self.a, self.rate * self.b], 1), 0
+
+    def run(self) -> Answer | None:
+        """The sums, or None where too many pairs are near for this to pay."""
+        return self.answer() if all(self._add(i, j) for i, j in self.tiles(4)) else None
+
+    def _add(self, i: slice, j: slice) -> bool:
+        task, left_out = self.task, self.left_out(i, j)
+        squared = torch.addmm(self.y_squared[None, j], self.x[i], self.y[j].T, alpha=-2)
+        squared = squared.add_(self.x_squared[i, None]).clamp_min_(0)
+        near = None
+        if self.near > 0:
+            if left_out is not None:
+                squared[left_out] = torch.inf
+            near = (squared <= self.near).nonzero(as_tuple=True)
+            if len(near[0]) > CROWDED * squared.numel() + len(squared):
+                return False
+            squared[near] = 2 * self.near  # any value that makes no trouble: it is taken out below
+            if left_out is not None:
+                squared[left_out] = 2 * self.near
+        jet = task.kernel.jet(squared, task.dim, self.order)
+        for out in (left_out, near):
+            if out is not None and len(out[0]):
+                jet = tuple(k.index_put(out, k.new_zeros(())) for k in jet)
+        self._collect(i, jet[0] @ self.a[j] if self.a.shape[1] else None, jet[1] @ self.b[j] if self.order else None)
+        if near is not None and len(near[0]):
+            self._add_near(near[0] + i.start, near[1] + j.start)
+        return True
+
+    def _collect(self, i: slice, values: Tensor | None, slopes: Tensor | None) -> None:
+        k = 0 if self.V is None else self.V.shape[1]
+        if values is not None and self.V is not None:
+            self.V[i] += values[:, :k]
+        if self.rate is not None and values is not None:
+            slopes = values[:, k:]
+        if self.G is not None and slopes is not None:
+            l, sums = self.G.shape[1], 2 * slopes.double()
+            self.G[i] += sums[:, :l, None] * self.x[i, None, :] - sums[:, l:].unflatten(1, (l, -1))
+
+    def _add_near(self, i: Tensor, j: Tensor) -> None:
+        delta = self.task.x[i] - self.task.y[j]
+        jet = self.task.kernel.jet(delta.square().sum(1), self.task.dim, 0 if self.G is None else 1)
+        a, b = self.task.value_weights, self.task.gradient_weights
+        if a is not None and self.V is not None:
+            self.V.index_add_(0, i, (jet[0][:, None] * a[j]).double())
+        if b is not None and self.G is not None:
+            self.G.index_add_(0, i, ((2 * jet[1])[:, None, None] * b[j][:, :, None] * delta[:, None, :]).double())
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """What a matrix product loses: an error `squared` of r, and `length` of a difference of points."""
+
+    squared: float
+    length: float
+
+
+def near_pairs(task: Task) -> float | None:
+    """The r up to which pairs must be summed by differences, so that all is within tolerance; None if no r is enough.
+
+    δr changes κ by |κ′|δr and κ′ by |κ″|δr, beside the sizes |κ| (of a kernel that changes sign, r|κ′| where that is
+    more) and |κ′|; a gradient also loses δz|κ′|, beside |κ′|·max(|z|, ℓ), ℓ the length over which κ falls at zero.
+    """
+    eps, centre = torch.finfo(task.x.dtype).eps, task.y.mean(0)
+    reach = [float((points - centre).square().sum(1).max()) for points in (task.x, task.y)]
+    lost = _Rounding(4 * eps * sum(reach), 2 * eps * sum(r**0.5 for r in reach))
+    r = torch.logspace(-24, 0, 193, dtype=torch.float64) * max(4 * max(reach), 1e-300)
+    near = [_near(kernel, task, r, lost) for _, kernel in task.kernel.parts()]
+    found = [r for r in near if r is not None]
+    return max(found) if len(found) == len(near) else None
+
+
+def _near(kernel: Radial, task: Task, r: Tensor, lost: _Rounding) -> float | None:
+    order = 1 if task.gradient_weights is None else 2
+    jet = [k.abs() for k in kernel.jet(r, task.dim, order)]
+    allowed = task.tolerance / 2
+    size = jet[0] if kernel.exponential else torch.maximum(jet[0], r * jet[1])
+    bad = lost.squared * jet[1] > allowed * size
+    if order == 2:
+        bad |= lost.squared * jet[2] > allowed * jet[1]
+        value, slope = (float(k.abs()) for k in kernel.jet(r.new_zeros(()), task.dim, 1))
+        length = (value / (2 * slope)) ** 0.5 if slope else 0.0
+        bad |= lost.length > 2 * allowed * r.sqrt().clamp_min(length)
+    if not bad.any():
+        return 0.0
+    last = int(bad.nonzero()[-1])
+    return float(r[last + 1]) if last + 1 < len(r) else None
 
 
 def _by_difference(x: Tensor, y: Tensor) -> Float[Tensor, "i j"]:
@@ -99,39 +217,6 @@ def _by_difference(x: Tensor, y: Tensor) -> Float[Tensor, "i j"]:
     return squared
 
 
-def _by_product(x: Tensor, y: Tensor) -> Float[Tensor, "i j"]:
-    squared = torch.addmm(y.square().sum(1)[None, :], x, y.T, alpha=-2)
-    return squared.add_(x.square().sum(1, keepdim=True)).clamp_min_(0)
-
-
-def _tile(task: Task) -> tuple[int, int]:
-    """Rows and columns of a tile: in the cache, and eight arrays of it within the budget."""
-    pairs = max(1, min(TILE.get(task.x.device.type, 2**20), task.budget // (8 * task.x.element_size())))
-    columns = min(len(task.y), max(1, min(2048, pairs)) if task.x.device.type == "cpu" else pairs)
-    return max(1, pairs // columns), columns
-
-
-def _meet(i: slice, j: slice, rows: int, columns: int) -> bool:
-    return i.start < j.start + columns and j.start < i.start + rows
-
-
-def _product_is_safe(task: Task) -> bool:
-    """Whether the rounding δr of |x|² + |y|² − 2xy, times the largest relative slopes of κ and κ′, is within tolerance.
-
-    Both are largest at r = 0 for the smooth kernels that decay; any other kernel is refused.
-    """
-    centre = task.y.mean(0)
-    rounding = 4 * torch.finfo(task.x.dtype).eps * sum(_reach(points, centre) ** 2 for points in (task.x, task.y))
-    return all(_rate(kernel, task) * rounding <= task.tolerance / 2 for _, kernel in task.kernel.parts())
-
-
-def _reach(points: Tensor, centre: Tensor) -> float:
-    return float((points - centre).square().sum(1).max().sqrt())
-
-
-def _rate(kernel: Radial, task: Task) -> float:
-    if not kernel.smooth:
-        return float("inf")
-    zero = torch.zeros((), dtype=torch.float64)
-    value, first, second = (abs(float(k)) for k in kernel.jet(zero, task.dim, 2))
-    return max(first / value, second / first) if value and first else float("inf")
+def _to(answer: Answer, like: Tensor) -> Answer:
+    V, G = answer
+    return None if V is None else V.to(like), None if G is None else G.to(like)

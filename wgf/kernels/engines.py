@@ -2,41 +2,21 @@
 
 import importlib
 import logging
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Protocol, cast
 
 from torch import Tensor
 
 from wgf.errors import Incompatible, InputError
+from wgf.kernels import costs
+from wgf.kernels.costs import Cost
 from wgf.kernels.task import Answer, Task, Unavailable
 
-NAMES = ("moments", "dense")
+NAMES = ("moments", "sorted", "numba", "nufft", "keops", "dense")
 """The engines; the last serves every task."""
 
 log = logging.getLogger("wgf.kernels")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A row of `costs.toml`: what an engine was measured to take, in seconds.
-
-    start, a call; pair, a pair of points; point, a point and column through a Fourier sum or a sort; mode, a Fourier
-    mode. least: below so many pairs an engine that compiles is not tried, for it would compile longer than it saves.
-    """
-
-    engine: str
-    device: str
-    dtype: str
-    dim: int
-    start: float
-    pair: float = 0.0
-    point: float = 0.0
-    mode: float = 0.0
-    least: int = 0
 
 
 class Engine(Protocol):
@@ -85,9 +65,12 @@ def engine(name: str) -> Engine:
 
 @cache
 def table() -> tuple[Cost, ...]:
-    """The rows of `costs.toml`, which `wgf bench kernel-costs` measures anew."""
-    text = files("wgf.kernels").joinpath("costs.toml").read_text(encoding="utf-8")
-    return tuple(Cost(**row) for row in tomllib.loads(text)["cost"])
+    """The costs that engines are chosen by, which `wgf bench kernel-costs` measures anew."""
+    rows = costs.read()
+    strange = next((row.engine for row in rows if row.engine not in NAMES), None)
+    if strange is not None:
+        raise InputError(f"the table of costs speaks of {strange!r}, which is none of the engines {', '.join(NAMES)}")
+    return rows
 
 
 def cost(task: Task, name: str) -> Cost | None:

@@ -17,6 +17,7 @@ class Gaussian(Elementary):
     bandwidth: float
 
     smooth = True
+    exponential = True
     bounded = 4
 
     def __post_init__(self) -> None:
@@ -24,6 +25,9 @@ class Gaussian(Elementary):
 
     def parameters(self, dim: int) -> tuple[float, ...]:
         return (-0.5 / self.bandwidth**2,)
+
+    def rate(self, dim: int) -> float:
+        return -0.5 / self.bandwidth**2
 
     def profile(self, m: Any, r: Any, p: Sequence[Any]) -> Iterator[Any]:
         (a,) = p
@@ -40,10 +44,14 @@ class Mollifier(Elementary):
     bandwidth: float
 
     smooth = True
+    exponential = True
     bounded = 4
 
     def __post_init__(self) -> None:
         checks.positive("the bandwidth of a Mollifier", self.bandwidth)
+
+    def rate(self, dim: int) -> float:
+        return -0.5 / self.bandwidth**2
 
     def parameters(self, dim: int) -> tuple[float, ...]:
         return -0.5 / self.bandwidth**2, (2 * math.pi * self.bandwidth**2) ** (-dim / 2)
@@ -62,6 +70,7 @@ class Laplace(Elementary):
 
     bandwidth: float
 
+    exponential = True
     bounded = 1
 
     def __post_init__(self) -> None:
@@ -87,6 +96,7 @@ class Matern32(Elementary):
 
     bandwidth: float
 
+    exponential = True
     bounded = 2
 
     def __post_init__(self) -> None:
@@ -112,6 +122,7 @@ class Matern52(Elementary):
 
     bandwidth: float
 
+    exponential = True
     bounded = 3
 
     def __post_init__(self) -> None:

@@ -27,6 +27,15 @@ class Radial(ABC):
         """Whether k is analytic in z, so that its Fourier sums converge geometrically."""
         return False
 
+    @property
+    def exponential(self) -> bool:
+        """Whether κ falls as an exponential does: far out, its relative error is then many times that of r."""
+        return False
+
+    def rate(self, dim: int) -> float | None:
+        """The number c with κ′ = cκ, where there is one: values and gradients then take one product of matrices."""
+        return None
+
     @abstractmethod
     def jet(self, squared: Tensor, dim: int, order: int) -> tuple[Tensor, ...]:
         """(κ, κ′, …, κ^(order)) at r = `squared`, any shape, order ≤ 3; `dim` is the dimension d of the space, which
@@ -132,6 +141,9 @@ class Scaled(Radial):
 
     def jet(self, squared: Tensor, dim: int, order: int) -> tuple[Tensor, ...]:
         return tuple(self.factor * k for k in self.kernel.jet(squared, dim, order))
+
+    def rate(self, dim: int) -> float | None:
+        return self.kernel.rate(dim)
 
     def parts(self) -> list[tuple[float, Radial]]:
         return [(self.factor * c, kernel) for c, kernel in self.kernel.parts()]

@@ -18,6 +18,9 @@ from wgf.kernels.task import Task
 BYTES = 2**28
 """What the intermediate arrays of one sum may take."""
 
+TILE = 2**25
+"""Of which bytes a tile of the Hessians takes these: what stays near the processor."""
+
 ACCURACY = {torch.float32: 1e-5, torch.float64: 1e-11}
 """The tolerance taken where none is given: what every engine reaches in that dtype, relative to Σ_j |w_j k|."""
 
@@ -148,25 +151,27 @@ def _value_grads(
 def _gradient_grads(
     settings: _Settings, x: Tensor, y: Tensor, b: Tensor, gG: Tensor, needs: tuple[bool, ...]
 ) -> list[Tensor | None]:
-    """Of Σ_il g_il·G_il, by Hessians of k: 2κ′ g + 4κ″ (g·δ) δ, δ = x_i − y_j, a block of rows at a time."""
-    gx, gy, gb = [], torch.zeros_like(y), torch.zeros_like(b)
-    width = len(y) * (3 + b.shape[1]) * (x.shape[1] + 2) * x.element_size()
-    block = max(1, BYTES // width)
-    for start in range(0, len(x), block):
-        rows = slice(start, start + block)
-        delta = x[rows, None, :] - y[None, :, :]
-        _, first, second = settings.kernel.jet(delta.square().sum(-1), x.shape[1], 2)
-        if not settings.diagonal:
-            apart = torch.ones_like(first)
-            apart.diagonal(start).zero_()
-            first, second = first * apart, second * apart
-        along = torch.einsum("nld,nmd->nml", gG[rows], delta)
-        spread = torch.einsum("ml,nld->nmd", b, gG[rows])
-        push = 2 * first[..., None] * spread + (4 * second * (along * b).sum(-1))[..., None] * delta
-        gx.append(push.sum(1))
-        gy = gy - push.sum(0)
-        gb = gb + torch.einsum("nm,nml->ml", 2 * first, along)
-    return [torch.cat(gx) if needs[0] else None, gy if needs[1] else None, None, gb if needs[3] else None]
+    """Of Σ_il g_il·G_il, by Hessians of k: 2κ′ g + 4κ″ (g·δ) δ, δ = x_i − y_j, a tile of pairs at a time."""
+    gx, gy, gb = torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(b)
+    pairs = max(1, TILE // ((4 + b.shape[1]) * (x.shape[1] + 2) * x.element_size()))
+    columns = min(len(y), pairs)
+    rows = max(1, pairs // columns)
+    for i in range(0, len(x), rows):
+        for j in range(0, len(y), columns):
+            at, of = slice(i, i + rows), slice(j, j + columns)
+            delta = x[at, None, :] - y[None, of, :]
+            _, first, second = settings.kernel.jet(delta.square().sum(-1), x.shape[1], 2)
+            if not settings.diagonal:
+                apart = torch.ones_like(first)
+                apart.diagonal(i - j).zero_()
+                first, second = first * apart, second * apart
+            along = torch.einsum("nld,nmd->nml", gG[at], delta)
+            spread = torch.einsum("ml,nld->nmd", b[of], gG[at])
+            push = 2 * first[..., None] * spread + (4 * second * (along * b[of]).sum(-1))[..., None] * delta
+            gx[at] += push.sum(1)
+            gy[of] -= push.sum(0)
+            gb[of] += (2 * first[..., None] * along).sum(0)
+    return [gx if needs[0] else None, gy if needs[1] else None, None, gb if needs[3] else None]
 
 
 def _plus(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from wgf.kernels.radial import Radial
@@ -14,8 +14,9 @@ class Task:
 
     x (n, d), y (m, d), value_weights a (m, k) and gradient_weights b (m, l), None where that sum is not wanted: all of
     one dtype, float32 or float64, on one device, finite, and without gradients. `diagonal` False leaves out the pairs
-    i = j, of n = m points. tolerance: the error allowed, relative to Σ_j |a_jk k(x_i − y_j)| (of the largest row, for
-    engines that say so). budget: bytes for what is intermediate.
+    i = j, of n = m points; or the pairs (i, own_i), where `own` says which j that is. tolerance: the error allowed,
+    relative to Σ_j |a_jk k(x_i − y_j)| (of the largest row, for engines that say so). budget: bytes for what is
+    intermediate.
     """
 
     kernel: Radial
@@ -26,6 +27,7 @@ class Task:
     diagonal: bool = True
     tolerance: float = 1e-5
     budget: int = 2**28
+    own: Int[Tensor, " n"] | None = None
 
     @property
     def dim(self) -> int:

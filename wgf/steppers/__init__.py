@@ -7,9 +7,14 @@ from wgf.steppers.midpoint import Midpoint
 from wgf.steppers.particles import Particles
 from wgf.steppers.saddle import Anchor, Base, Previous, SaddleJKO
 from wgf.steppers.splitting import Splitting
+from wgf.steppers.svgd import SVGD, stein_velocity
+from wgf.steppers.updates import AdaGrad, AdamStep, Optimiser, Plain, Update
 
 __all__ = [
     "JKO",
+    "SVGD",
+    "AdaGrad",
+    "AdamStep",
     "AdjustedLangevin",
     "Anchor",
     "Base",
@@ -18,13 +23,17 @@ __all__ = [
     "Info",
     "Langevin",
     "Midpoint",
+    "Optimiser",
     "Particles",
+    "Plain",
     "Previous",
     "SaddleJKO",
     "Splitting",
     "State",
     "Stepper",
+    "Update",
     "Variational",
     "WarmStart",
     "Weights",
+    "stein_velocity",
 ]

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wgf import checks, keys
+from wgf import checks, keys, shards
 from wgf.errors import Incompatible
-from wgf.functionals.base import Functional, OnAbsoluteDensity, OnDensity, OnSamples, Term, Variation
+from wgf.functionals.base import Functional, OnAbsoluteDensity, OnDensity, OnSamples, OnShards, Term, Variation
 from wgf.law import Cloud, Empirical, Law, Pushforward, advance
 from wgf.maps.base import Map
 from wgf.training import Curve, Progress, Watch
@@ -105,6 +105,8 @@ class Stepper(ABC):
     accepts: ClassVar[tuple[type, ...]]
     instead: ClassVar[str] = ""
     keeps_density: ClassVar[bool]
+    sharded: ClassVar[bool] = False
+    """Whether it moves the rows that `shards.group` gave this process, and gathers the others' where they interact."""
 
     @abstractmethod
     def init(self, F: Functional, law: Law, seed: int) -> State:
@@ -170,6 +172,15 @@ def draw(law: Law, n: int, seed: int, scored: int) -> State:
     return State(x, seed, logdet=x.new_zeros(min(scored, n)), log_base=log_base)
 
 
+def share(state: State) -> State:
+    """The rows of this process, where `shards.group` shares among several the particles that all have drawn."""
+    ranks = shards.current()
+    if ranks.size == 1:
+        return state
+    shards.same(len(state.x), *(f"{coordinate:.5g}" for coordinate in state.x[-1].tolist()))
+    return replace(state, x=state.x[ranks.share(len(state.x))].clone(), memory=ranks.mark())
+
+
 def carried(state: State, map: Map, memory: Tree) -> State:
     """The pool moved by `map`: log-determinants on the scored rows, none on the others."""
     k = 0 if state.logdet is None else len(state.logdet)
@@ -192,7 +203,7 @@ def pushed(previous: Law, info: Info) -> Law:
 @torch.no_grad()
 def observe(F: Functional, state: State, rows: int) -> dict[str, float]:
     """The energy of each term on the scored rows, weights included; NaN where particles and densities do not tell."""
-    cloud = state.scored(rows)
+    cloud = state.scored(rows) if shards.current().size == 1 else shards.cloud(state.x)
     seen: dict[str, float] = {}
     for weight, term in F.terms:
         seen[unique(term.name, seen)] = weight * _energy(term, cloud)
@@ -201,7 +212,7 @@ def observe(F: Functional, state: State, rows: int) -> dict[str, float]:
 
 def _energy(term: Term, cloud: Cloud) -> float:
     if isinstance(term, OnSamples):
-        return float(term.energy(cloud).mean())
+        return shards.mean(term.energy(cloud if isinstance(term, OnShards) else replace(cloud, x=cloud.whole)))
     absolute = isinstance(term, OnAbsoluteDensity)
     if isinstance(term, OnDensity) and cloud.logdet is not None and not (absolute and cloud.log_base is None):
         return float(term.density_energy(cloud).mean())
@@ -228,4 +239,4 @@ def folded_share(map: Map, x: Float[Tensor, "n d"]) -> float:
 
 def displacement(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> float:
     """√E|y − x|²."""
-    return float((y - x).square().sum(-1).mean().sqrt())
+    return math.sqrt(shards.mean((y - x).square().sum(-1)))

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from wgf import checks, keys
+from wgf import checks, keys, shards
 from wgf.errors import Incompatible
 from wgf.functionals.base import (
     Functional,
@@ -21,7 +21,7 @@ from wgf.functionals.base import (
 )
 from wgf.functionals.potential import Potential
 from wgf.law import Cloud, Empirical, Law
-from wgf.steppers.base import Info, State, Stepper, displacement, draw, observe
+from wgf.steppers.base import Info, State, Stepper, displacement, draw, observe, share
 from wgf.training import Progress, Watch
 
 
@@ -32,6 +32,7 @@ class _Diffusion(Stepper):
     substeps: int
 
     keeps_density: ClassVar[bool] = False
+    sharded: ClassVar[bool] = True
 
     @property
     def rows(self) -> int:
@@ -43,13 +44,13 @@ class _Diffusion(Stepper):
 
     def init(self, F: Functional, law: Law, seed: int) -> State:
         self._split(F)
-        return draw(law, self.particles, seed, 0)
+        return share(draw(law, self.particles, seed, 0))
 
     def check(self, F: Functional, state: State) -> None:
         self._split(F)
 
     def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
-        return Empirical(state.x)
+        return Empirical(shards.join(state.x))
 
     def step(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[State, Info]:
         began = time.perf_counter()
@@ -105,7 +106,7 @@ class Langevin(_Diffusion):
         generator = keys.generator(state.key, state.step, 3, device=x.device)
         for k in range(self.substeps):
             if drift.terms:
-                x = x - h * first_variation(drift, Cloud(x)).gradient(x)
+                x = x - h * first_variation(drift, shards.cloud(x)).gradient(x)
             if temperature:
                 x = x + math.sqrt(2 * temperature * h) * _noise(x, generator)
             watch(Progress(k + 1, self.substeps, math.nan, time.perf_counter() - began))  # time is counted: no stop
@@ -148,7 +149,7 @@ class AdjustedLangevin(_Diffusion):
             ]
         )
         h, x, began = temperature * h, state.x, time.perf_counter()
-        value, slope, accepted = psi(x), psi.gradient(x), x.new_zeros((), dtype=torch.float64)
+        value, slope, accepted = psi(x), psi.gradient(x), x.new_zeros(len(x), dtype=torch.float64)
         generator = keys.generator(state.key, state.step, 3, device=x.device)
         for k in range(self.substeps):
             noise = _noise(x, generator)
@@ -156,14 +157,18 @@ class AdjustedLangevin(_Diffusion):
             new_value, new_slope = psi(y), psi.gradient(y)
             back = (x - y + h * new_slope).square().sum(-1) / (4 * h)
             ratio = value - new_value + 0.5 * noise.square().sum(-1) - back
-            draw = torch.rand(len(x), dtype=x.dtype, device=x.device, generator=generator)
-            accept = draw.log() < ratio
+            accept = _uniform(x, generator).log() < ratio
             x, slope = (torch.where(accept[:, None], new, old) for new, old in ((y, x), (new_slope, slope)))
             value = torch.where(accept, new_value, value)
-            accepted = accepted + accept.double().mean()
+            accepted = accepted + accept
             watch(Progress(k + 1, self.substeps, math.nan, time.perf_counter() - began))  # time is counted: no stop
-        return x, {"acceptance": float(accepted) / self.substeps}
+        return x, {"acceptance": shards.mean(accepted) / self.substeps}
 
 
 def _noise(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+    """Standard normal numbers for the rows of x: in a `shards.group` their share of those that one process draws."""
+    return shards.draw(lambda n: torch.randn(n, x.shape[1], dtype=x.dtype, device=x.device, generator=generator), x)
+
+
+def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
+    return shards.draw(lambda n: torch.rand(n, dtype=x.dtype, device=x.device, generator=generator), x)

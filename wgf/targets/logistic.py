@@ -12,6 +12,7 @@ from wgf import checks
 from wgf.data import BreastCancer, Dataset
 from wgf.errors import InputError
 from wgf.functionals import KL
+from wgf.functionals.base import Pointwise
 from wgf.law import Gaussian
 from wgf.problem import Problem
 from wgf.targets.design import design
@@ -48,6 +49,19 @@ class LogisticPosterior:
         """The score ∇log π(w) = Σ_i σ(−s_i x_iᵀw) s_i x_i − w/c², differentiable in w."""
         S = self._rows(w)
         return torch.cat([torch.sigmoid(-(part @ S.T)) @ S for part in _blocks(w, len(S))]) - w / self.prior_scale**2
+
+    def sampled_gradient(self, rows: int, generator: torch.Generator) -> Pointwise:
+        """The score with N/m Σ over m = `rows` rows of the data, drawn without replacement, for its sum: unbiased."""
+        order = torch.randperm(self.rows, generator=generator, device=generator.device)
+        kept = order[: checks.at_least("rows", rows, 1)]
+        scale, precision = self.rows / len(kept), self.prior_scale**-2
+
+        def score(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+            S = self._rows(w)[kept.to(w.device)]
+            parts = [torch.sigmoid(-(part @ S.T)) @ S for part in _blocks(w, len(S))]
+            return scale * torch.cat(parts) - precision * w
+
+        return score
 
     def hessian(self, w: Float[Tensor, " d"]) -> Float[Tensor, "d d"]:
         """∇²log π(w) = −Σ_i σ(m_i)σ(−m_i) x_i x_iᵀ − I/c², m_i = s_i x_iᵀw: negative definite everywhere."""
