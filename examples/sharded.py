@@ -20,7 +20,7 @@ F = Interaction(Power(4) - Power(2), engine="numba")  # all pairs, so that there
 RHO0 = Gaussian.standard(2, 0.3, torch.float64)
 
 
-def main(particles: int = 100_000, steps: int = 10, tau: float = 1.0) -> tuple[float, Path, Figure | None]:
+def main(particles: int = 100_000, steps: int = 16, tau: float = 0.5) -> tuple[float, Path, Figure | None]:
     stepper = Particles(particles)
     evolve(F, Particles(100), RHO0, [tau])  # compiles
     alone = None

@@ -13,7 +13,7 @@ from wgf.kernels import Mollifier
 from wgf.pearson import PearsonII
 from wgf.problem import Problem
 
-TOLERANCE = 1e-8
+TOLERANCE = 1e-6
 
 
 def barenblatt(

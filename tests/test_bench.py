@@ -184,7 +184,7 @@ def test_bench_shows_and_writes_every_row(wgf, benches, tmp_path):
     assert second["bound"] is None
 
 
-def test_a_bench_that_fails_is_a_row_that_does_not_hold_and_the_others_still_run(wgf, benches, tmp_path):
+def test_a_bench_that_fails_is_a_row_that_does_not_hold_and_the_others_still_run(wgf, benches, tmp_path, monkeypatch):
     file = tmp_path / "rows.json"
     names = ("my-crashes", "my-empty", "my-bad", "my-good")
     status, out, err = wgf("bench", *names, "--json", file, "--out", tmp_path / "left")
@@ -198,6 +198,10 @@ def test_a_bench_that_fails_is_a_row_that_does_not_hold_and_the_others_still_run
     assert rows[1]["peer"] == "made no comparison"
     assert (rows[2]["ratio"], rows[2]["note"]) == (None, "the peer died [7]")
     assert (tmp_path / "left" / "left.toml").read_text() == "a = 1\n"
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = wgf("bench", "my-bad")
+    assert "--out FOLDER would keep left.toml" in out
+    assert not (tmp_path / "left.toml").exists()
 
 
 def test_an_unknown_bench_is_answered_by_the_nearest(wgf, benches):

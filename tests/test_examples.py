@@ -28,3 +28,11 @@ def test_new_term_relaxes_at_its_exact_rate() -> None:
     left = runpy.run_path(str(EXAMPLES / "new_term.py"))["main"](steps=100)
     assert left == pytest.approx(0.98**99, rel=1e-4)  # explicit Euler: (1 − kτ)ⁿ, from the first stored cloud on
     assert left == pytest.approx(math.exp(-2), rel=0.05)
+
+
+def test_mmd_flows_go_to_both_targets() -> None:
+    main = runpy.run_path(str(EXAMPLES / "mmd_flow.py"))["main"]
+    left, figure = main(particles=400, targets=500)
+    assert set(left) == {"ring", "eight Gaussians"}
+    assert max(left.values()) < 0.01
+    assert all(axis.get_xlabel() and axis.get_title() for axis in figure.axes)

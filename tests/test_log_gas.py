@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pdes import log_gas
+from wgf import plotting
 from wgf.errors import InputError
 from wgf.flow import evolve
 from wgf.functionals import Interaction
@@ -15,6 +16,7 @@ from wgf.kernels import Log, Power, kernel_sum_gradient
 from wgf.kernels.smoothed import Smoothed
 from wgf.law import Cloud
 from wgf.maps.integrate import RK4
+from wgf.moments import compared
 from wgf.problem import Problem
 from wgf.radii import radial_errors
 from wgf.steppers import Particles
@@ -138,6 +140,30 @@ def test_particles_follow_the_exact_law(dim):
     assert all(after < before for before, after in zip(path.energy, path.energy[1:], strict=False))
     start = evolve(problem.F, Particles(400), problem.initial, [], seed=0).state.x
     torch.testing.assert_close(x.mean(0), start.mean(0), rtol=0, atol=1e-6)
+
+
+@DIMS
+def test_the_figure_and_the_metrics_hold_particles_beside_the_exact_law(dim):
+    problem = log_gas(dim, epsilon=0.05, horizon=0.2)
+    path = evolve(problem.F, Particles(200, RK4()), problem.initial, [0.1] * 2, seed=0)
+    figure = plotting.figure_of_run(problem, path)
+    figure.canvas.draw()
+    energy, cloud, shares = figure.axes
+    for axis in figure.axes:
+        assert {"wgf", "exact"} <= {name.partition(",")[0].split()[0] for name in axis.get_legend_handles_labels()[1]}
+    exact = {line.get_label(): line.get_xydata() for line in shares.lines}["exact"]
+    law = problem.exact(path.times[-1])
+    assert exact[-1, 1] == 1
+    torch.testing.assert_close(torch.tensor(exact[:, 1]), law.radial_cdf(torch.tensor(exact[:, 0])))
+    curve = {line.get_label(): line.get_xydata() for line in energy.lines}["exact"]
+    assert curve[-1].tolist() == pytest.approx([0.2, problem.exact_energy(0.2)])
+    if dim == 2:
+        edge = {line.get_label(): line.get_xydata() for line in cloud.lines}["exact edge"]
+        assert abs((edge**2).sum(1) ** 0.5 - law.radius).max() < 1e-12
+    row, errors = compared(problem, path.times[-1], path.state.x), radial_errors(path.state.x, law)
+    assert row["radius_error"] == errors.radius == pytest.approx(row["observed.moment_radius"] / law.radius - 1)
+    assert row["edge_error"] == errors.edge == pytest.approx(row["observed.largest_radius"] / law.radius - 1)
+    assert row["radial_distance"] == errors.distance
 
 
 BAD = {

@@ -1,6 +1,7 @@
 """Particles shared among the processes of torchrun: the flow is that of one process; no part passes for the whole."""
 
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -17,7 +18,6 @@ from torch.testing import assert_close
 
 from wgf import (
     JKO,
-    MMD2,
     AdjustedLangevin,
     Blob,
     Diverged,
@@ -33,6 +33,7 @@ from wgf import (
     PowerEntropy,
     Quadratic,
     Residual,
+    SlicedMMD2,
     evolve,
     shards,
 )
@@ -44,6 +45,7 @@ from wgf.runs import run
 from wgf.spec import Experiment
 from wgf.tree import Tree, load_tree, save_tree
 
+EXAMPLE = str(Path(__file__).parents[1] / "examples" / "sharded.py")
 SHARDED = [entry for entry in zoo.TERMS if OnShards in entry.kinds]
 N = 101  # not a multiple of two or three
 W, V = Power(4) - Power(2), Potential(Quadratic([[1.0, 0.2], [0.2, 2.0]]))
@@ -54,7 +56,7 @@ FLOWS = {
     "euler": (Interaction(W) + V + BLOBS, Particles(N, Euler())),
     "heun": (Interaction(W) + V + BLOBS, Particles(N, Heun(), substeps=2)),
     "a term that knows of no shards": (
-        MMD2(Energy(), torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64)) + V,
+        SlicedMMD2(Energy(), torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64)) + V,
         Particles(N),
     ),
     "langevin": (0.5 * Entropy() + Interaction(W) + V, Langevin(N, 3)),
@@ -104,6 +106,7 @@ def on_one_rank(folder: Path) -> None:
         half = evolve(F, stepper, RHO0, [0.05])
         further, straight = evolve(F, stepper, RHO0, [0.05], path=half), evolve(F, stepper, RHO0, [0.05] * 2)
         found["goes on"] = torch.equal(further.state.x, straight.state.x)
+    found["example"] = runpy.run_path(EXAMPLE)["main"](500, 24)[0]
     found["outside"] = said(lambda: evolve(F, stepper, RHO0, [0.1], path=half))
     save_tree(found, folder / f"{ranks.rank}.safetensors")
 
@@ -160,6 +163,15 @@ def test_a_rank_that_fails_ends_the_others(tmp_path):
         "    shards.join(torch.ones(2))\n"
     )
     assert torchrun(2, script, seconds=60).returncode != 0
+
+
+def test_the_example_ends_on_the_ring_in_one_process_and_in_two(both):
+    off, path, figure = runpy.run_path(EXAMPLE)["main"](500, 24)
+    assert abs(off) < 1e-3
+    assert path.energy[-1] == pytest.approx(-1 / 12, abs=1e-4)
+    assert len(figure.axes) == 2
+    for rank in both:
+        assert rank["example"] == pytest.approx(off, abs=1e-11)
 
 
 @pytest.mark.parametrize("n", [1, 5, 100])

@@ -247,12 +247,12 @@ TERMS = [
     TermEntry("Blob(PowerEntropy(2))", lambda: Blob(PowerEntropy(2), Mollifier(0.5)), SHARDED),
     TermEntry("Blob(PowerEntropy(3))", lambda: Blob(PowerEntropy(3), Mollifier(0.5)), SHARDED),
     *[
-        TermEntry(f"MMD2({k})", lambda k=k: MMD2(k, 0.5 + randn(3, 7, 2)), SAMPLED)
+        TermEntry(f"MMD2({k})", lambda k=k: MMD2(k, 0.5 + randn(3, 7, 2)), SHARDED)
         for k in (GaussianKernel(0.8), Energy())
     ],
-    TermEntry("MMD2(law)", lambda: MMD2(Matern52(1.0), Gaussian.standard(2, dtype=DOUBLE), rows=20), SAMPLED),
-    TermEntry("KSD2(Gaussian)", lambda: KSD2(GaussianKernel(0.8), score_of(lambda x: -bumpy(x))), SAMPLED),
-    TermEntry("KSD2(IMQ)", lambda: KSD2(InverseMultiquadric(1.2), Potential(Quadratic(EYE))), SAMPLED),
+    TermEntry("MMD2(law)", lambda: MMD2(Matern52(1.0), Gaussian.standard(2, dtype=DOUBLE), rows=20), SHARDED),
+    TermEntry("KSD2(Gaussian)", lambda: KSD2(GaussianKernel(0.8), score_of(lambda x: -bumpy(x))), SHARDED),
+    TermEntry("KSD2(IMQ)", lambda: KSD2(InverseMultiquadric(1.2), Potential(Quadratic(EYE))), SHARDED),
     TermEntry("SlicedW2", lambda: SlicedW2(0.5 + randn(3, 5, 2), 16), SAMPLED),
     TermEntry("SlicedMMD2(Energy)", lambda: SlicedMMD2(Energy(), 0.5 + randn(3, 50, 2), 16), SAMPLED),
     TermEntry("SlicedMMD2(Laplace)", lambda: SlicedMMD2(Laplace(0.8) + Matern52(0.5), randn(3, 50, 2), 16), SAMPLED),

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -197,28 +197,35 @@ def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All by default.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller cases and fewer rounds.")] = False,
     to: Annotated[Path | None, typer.Option("--json", help="Write every row to this file.")] = None,
-    out: Annotated[Path, typer.Option(help="Where files go that a bench leaves, as kernel-costs does.")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Keep the files that a bench makes, as kernel-costs does.")] = None,
 ) -> None:
     """Race against peers, a process each, and hold the ratios to their bounds: exit status 1 where one does not."""
     from wgf import benches, tables
 
     console, chosen = Console(), benches.chosen(names or [])
     rows: list[dict[str, Any]] = []
-    _writable(to, out)
+    _writable(to, out or Path())
     with benches.Progress():
         for outcome in benches.conduct(chosen, quick):
             console.print(tables.rows_of_bench(outcome.bench, outcome.rows))
             if outcome.crash:
                 typer.echo(outcome.crash, err=True)
-            for name, text in outcome.files.items():
-                (out / name).write_text(text, encoding="utf-8")
-                console.print(f"written: {out / name}", soft_wrap=True, highlight=False)
+            _keep(outcome.files, out, console)
             rows += outcome.rows
             if to is not None:
                 to.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     held = sum(row["holds"] for row in rows)
     console.print(f"{held} of {len(rows)} rows hold")
     raise typer.Exit(0 if held == len(rows) else 1)
+
+
+def _keep(files: Mapping[str, str], folder: Path | None, console: Console) -> None:
+    """Write what a bench made beside its rows, or say how to have it written."""
+    for name, text in files.items():
+        if folder is not None:
+            (folder / name).write_text(text, encoding="utf-8")
+        said = f"written: {folder / name}" if folder is not None else f"--out FOLDER would keep {name}"
+        console.print(said, soft_wrap=True, highlight=False)
 
 
 def _flow(folder: Path, experiment: "Experiment", go: "Callable[[Any], Flow]") -> None:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from itertools import count
 
 import torch
 from jaxtyping import Float
@@ -43,6 +45,7 @@ class Ranks:
         return None if self.size == 1 else {"rank": self.rank, "ranks": self.size}
 
 
+_joined = count()
 _ranks: ContextVar[Ranks] = ContextVar("ranks", default=Ranks())  # noqa: B039  (frozen)
 
 
@@ -64,7 +67,7 @@ def group(timeout: float = 1800.0) -> Iterator[Ranks]:
     if gpus and "LOCAL_RANK" in os.environ:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     if not joined:
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timedelta(seconds=timeout))
+        _join("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout)
     token = _ranks.set(Ranks(distributed.get_rank(), distributed.get_world_size()))
     try:
         yield _ranks.get()
@@ -72,6 +75,20 @@ def group(timeout: float = 1800.0) -> Iterator[Ranks]:
         _ranks.reset(token)
         if not joined:
             distributed.destroy_process_group()
+
+
+def _join(backend: str, timeout: float) -> None:
+    """Join torch.distributed under a name of its own, for addresses of a group that was left still lie in the store."""
+    store = distributed.PrefixStore(f"wgf {next(_joined)}", _store())
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    limit = timedelta(seconds=timeout)
+    distributed.init_process_group(backend, timeout=limit, world_size=size, rank=rank, store=store)
+
+
+@cache
+def _store() -> "distributed.Store":
+    """Where the processes that torchrun started find each other."""
+    return next(iter(distributed.rendezvous("env://")))[0]
 
 
 def current() -> Ranks:

@@ -29,7 +29,8 @@ TERMS = ("start", "pair", "point", "mode")
 WITHIN = 1.5
 NEAR = 5.0  # times the least prediction: beyond it an engine is not tried
 HEADER = """# Seconds, measured by `wgf bench kernel-costs` on {device}.
-# The environment variable WGF_COSTS = FILE makes every sum be given to the engine that FILE says is fastest.
+# The environment variable WGF_COSTS names a file such as this one, to be read instead of the one in the package.
+# Rows of devices that were not there are those of the table that was in use.
 
 """
 log = logging.getLogger("wgf.benches")

@@ -9,15 +9,10 @@ from wgf.steppers import Stepper
 
 
 def flow(
-    problem: Problem,
-    stepper: Stepper,
-    taus: Sequence[float],
-    title: str,
-    dtype: torch.dtype = torch.float32,
-    seed: int = 0,
+    problem: Problem, stepper: Stepper, taus: Sequence[float], title: str, dtype: torch.dtype = torch.float32
 ) -> Path:
-    """The problem's flow, with particles of `dtype`."""
-    return evolve(problem.F, stepper, problem.initial.to(dtype), taus, seed=seed, observers=[ProgressBar(title)])
+    """The problem's flow from seed 0, with particles of `dtype`."""
+    return evolve(problem.F, stepper, problem.initial.to(dtype), taus, seed=0, observers=[ProgressBar(title)])
 
 
 def exact_at(problem: Problem, t: float) -> Gaussian:

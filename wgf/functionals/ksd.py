@@ -8,14 +8,14 @@ from torch import Tensor
 
 from wgf import autodiff
 from wgf.errors import InputError
-from wgf.functionals.base import HasVariation, OnSamples, Pointwise, Term, Variation
+from wgf.functionals.base import HasVariation, OnSamples, OnShards, Pointwise, Term, Variation
 from wgf.functionals.potential import Potential
 from wgf.functionals.stein import smooth_enough, stein_slopes, stein_sum
 from wgf.kernels import Radial
 from wgf.law import Cloud
 
 
-class KSD2(Term, OnSamples, HasVariation):
+class KSD2(Term, OnSamples, HasVariation, OnShards):
     """F(ρ) = KSD²(ρ, π) = E u(X, X′), u the Stein kernel of k and the score s = ∇log π; δF/δρ = 2 E u(·, X′).
 
     Zero where ρ = π; no constant of π is needed. At the empirical law of the particles it is the V-statistic, diagonal
@@ -38,22 +38,26 @@ class KSD2(Term, OnSamples, HasVariation):
 
     def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
         s = scores(self.score, cloud.x)
-        return stein_sum(self.kernel, cloud.x, s, cloud.x, s)
+        return stein_sum(self.kernel, cloud.x, s, cloud.whole, cloud.joined(s))
 
     def first_variation(self, cloud: Cloud) -> Variation:
-        y = cloud.x.detach()
-        score_y = scores(self.score, y).detach()
+        y = cloud.whole.detach()
+        score_y = cloud.joined(scores(self.score, cloud.x.detach()).detach())
 
         def value(x: Tensor) -> Tensor:
             return 2 * stein_sum(self.kernel, x, scores(self.score, x), y.to(x), score_y.to(x))
 
         def gradient(x: Tensor) -> Tensor:
+            tracked = torch.is_grad_enabled() and x.requires_grad
             with torch.enable_grad():
-                leaf = x.detach().requires_grad_()
+                leaf = x if tracked else x.detach().requires_grad_()
                 s = scores(self.score, leaf)
                 even = x.new_full((len(y),), 2 / len(y))
-                by_x, by_score = stein_slopes(self.kernel, x.detach(), s.detach(), y.to(x), score_y.to(x), even)
-                return by_x if not s.requires_grad else by_x + torch.autograd.grad(s, leaf, by_score)[0]
+                at = (leaf, s) if tracked else (leaf.detach(), s.detach())
+                by_x, by_score = stein_slopes(self.kernel, *at, y.to(x), score_y.to(x), even)
+                return (
+                    by_x + torch.autograd.grad(s, leaf, by_score, create_graph=tracked)[0] if s.requires_grad else by_x
+                )
 
         return Variation(value, gradient)
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from wgf import checks, keys
 from wgf.errors import InputError
-from wgf.functionals.base import HasVariation, OnSamples, Term, Variation
+from wgf.functionals.base import HasVariation, OnSamples, OnShards, Term, Variation
 from wgf.kernels import Radial, kernel_sum, kernel_sum_gradient
 from wgf.law import Cloud, Empirical, Law
 
 
-class MMD2(Term, OnSamples, HasVariation):
+class MMD2(Term, OnSamples, HasVariation, OnShards):
     """F(ρ) = MMD²(ρ, π) = E k(X, X′) − 2 E k(X, Y) + E k(Y, Y′), with δF/δρ = 2(k∗ρ − k∗π).
 
     Evaluated at the empirical laws of both, diagonals included: the biased estimator, never negative, and the velocity
@@ -46,10 +46,10 @@ class MMD2(Term, OnSamples, HasVariation):
     def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
         x = cloud.x
         y = self._target(x)
-        return self._sum(kernel_sum, x, x, y, 2.0) + self._constant(y)
+        return self._sum(kernel_sum, x, cloud.whole, y, 2.0) + self._constant(y)
 
     def first_variation(self, cloud: Cloud) -> Variation:
-        particles = cloud.x.detach()
+        particles = cloud.whole.detach()
 
         def value(x: Tensor) -> Tensor:
             return 2 * self._sum(kernel_sum, x, particles.to(x), self._target(x), 1.0)

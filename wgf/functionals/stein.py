@@ -45,7 +45,10 @@ def stein_sum(
 def stein_slopes(
     kernel: Radial, x: Tensor, score_x: Tensor, y: Tensor, score_y: Tensor, weights: Float[Tensor, " m"]
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
-    """Σ_j w_j ∂u(x_i, y_j)/∂x_i at fixed scores, and Σ_j w_j ∂u/∂s(x_i)."""
+    """Σ_j w_j ∂u(x_i, y_j)/∂x_i at fixed scores, and Σ_j w_j ∂u/∂s(x_i).
+
+    Autograd sees through it where x or its scores ask for that, at the price of holding all pairs.
+    """
     pair = _Pairs(kernel, x, score_x, y, score_y)
     by_x, by_score = torch.zeros_like(pair.x), torch.zeros_like(pair.x)
     w = weights.double()
@@ -70,9 +73,13 @@ class _Pairs:
         self.score_x, self.score_y = score_x.double(), score_y.double()
         self.square_x, self.square_y = (part.square().sum(1) for part in (self.x, self.y))
         self.own_x, self.own_y = (self.x * self.score_x).sum(1), (self.y * self.score_y).sum(1)
-        self.left = torch.cat([self.x, self.score_x], 1)
-        self.right = torch.cat([self.score_y, self.y], 1)
-        self.near = 1e-9 * max(1e-300, float(self.square_x.max() + self.square_y.max()))
+        one_x, one_y = torch.ones_like(self.own_x), torch.ones_like(self.own_y)
+        self.far = _columns(self.x, self.square_x, one_x), _columns(-2 * self.y, one_y, self.square_y).T
+        self.turned = (
+            _columns(self.x, self.score_x, -self.own_x, one_x),
+            _columns(self.score_y, self.y, one_y, -self.own_y).T,
+        )
+        self.near = 1e-9 * max(1e-300, float((self.square_x.max() + self.square_y.max()).detach()))
 
     def blocks(self, halves: bool = False) -> Iterator[tuple[slice, slice]]:
         """Blocks of rows and columns; with `halves`, those on and above the diagonal of square blocks."""
@@ -86,10 +93,9 @@ class _Pairs:
 
     def at(self, i: slice, j: slice) -> tuple[Tensor, Tensor, Tensor]:
         """r, s(x)·s(y) and (s(y) − s(x))·δ of a block; near pairs by differences, for products lose them."""
-        r = torch.addmm(self.square_y[None, j], self.x[i], self.y[j].T, alpha=-2).add_(self.square_x[i, None])
-        cross = (self.left[i] @ self.right[j].T).sub_(self.own_y[None, j]).sub_(self.own_x[i, None])
-        near = (r <= self.near).nonzero(as_tuple=True)
-        if len(near[0]):
+        r, cross = (left[i] @ right[:, j] for left, right in (self.far, self.turned))
+        if bool(r.amin() <= self.near):
+            near = (r <= self.near).nonzero(as_tuple=True)
             delta = self.x[i][near[0]] - self.y[j][near[1]]
             r[near] = delta.square().sum(1)
             cross[near] = ((self.score_y[j][near[1]] - self.score_x[i][near[0]]) * delta).sum(1)
@@ -101,6 +107,11 @@ class _Pairs:
         dim = self.x.shape[1]
         k, k1, k2 = self.kernel.jet(r, dim, 2)
         return products.mul_(k).addcmul_(k1, cross, value=2).addcmul_(r, k2, value=-4).sub_(k1, alpha=2 * dim)
+
+
+def _columns(*parts: Tensor) -> Tensor:
+    """Side by side: a product of two such matrices adds what the columns give, in one pass over the pairs."""
+    return torch.cat([part if part.ndim == 2 else part[:, None] for part in parts], 1)
 
 
 def stein_totals(kernel: Radial, x: Tensor, score: Tensor) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from wgf.kernels.radial import Radial
 from wgf.kernels.task import Answer, Task
 
 TINY = 1e-300
+LONGEST = 2**19  # modes an axis
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class _Plan:
 
 def refusal(task: Task) -> str | None:
     """None for d ≤ 3 on a CPU, kernels that are smooth or split, and modes that fit the budget and double precision."""
+    if not task.diagonal and len(task.y) == 1:
+        return "one point without itself has no pairs, and a Fourier sum has its own term to take out"
     plan = _planned(task)
     return plan if isinstance(plan, str) else None
 
@@ -56,14 +59,15 @@ def seconds(task: Task, cost: Cost) -> float:
     """start + point · points · transforms · (digits/8)^d + mode · grid · transforms + pair · pairs at short range."""
     plan = _planned(task)
     assert isinstance(plan, _Plan)
+    near = cost.start + cost.pair * plan.box.pairs
     if not plan.axes:
-        return cost.start
+        return near
     different, values, slopes = _transforms.columns(task)
     out, into = _transforms.outputs(values, slopes, task.dim), math.ceil(len(different) / 2)
     digits = 2 - math.log10(plan.expected_error)
     points = (out * len(task.x) + into * len(task.y)) * (digits / 8) ** task.dim
     grid = (out + into) * plan.modes * plan.grid.upsampling**task.dim
-    return cost.start + cost.point * points + cost.mode * grid + cost.pair * plan.box.pairs
+    return near + cost.point * points + cost.mode * grid
 
 
 def evaluate(task: Task) -> Answer:
@@ -79,7 +83,8 @@ def evaluate(task: Task) -> Answer:
     if task.value_weights is not None:
         values = torch.from_numpy(V.T)
         if not task.diagonal:
-            values = values - _at_zero(task) * task.value_weights
+            own = task.value_weights if task.own is None else task.value_weights[task.own]
+            values = values - _at_zero(task) * own
         values = values.to(task.x).contiguous()
     if task.gradient_weights is not None:
         slopes = torch.from_numpy(G).permute(2, 0, 1).to(task.x).contiguous()
@@ -96,7 +101,7 @@ def _planned(task: Task) -> _Plan | str:
     if isinstance(boxes, str):
         return boxes
     for box in boxes:
-        axes = box.axes(int(0.5 * room if task.dim == 1 else 4 * room ** (1 / task.dim)))
+        axes = box.axes(int(min(LONGEST, 0.5 * room if task.dim == 1 else 4 * room ** (1 / task.dim))))
         for grid in () if axes is None else _grids(task, axes):
             assert axes is not None
             plan = _Plan(box, axes, grid)

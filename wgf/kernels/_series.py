@@ -13,6 +13,7 @@ Profile = Callable[[np.ndarray], np.ndarray]
 """κ, of r = |z|², in float64."""
 
 ROUNDING = 1e-16
+RESOLVED = 2e-15  # noise, relative to the function, that more points do not lower
 START = 128
 
 
@@ -123,6 +124,8 @@ def _modes(profile: Profile, axis: Axis, value: float, slope: float, most: int, 
         if rounding <= value and rounding * frequency[modes] <= slope:
             sums = float(size.sum()), float(size @ frequency)
             return Axis(axis.length, axis.period, axis.turn, modes, *sums) if modes <= most else None
+        if noise <= RESOLVED * np.abs(f).max():
+            return None
         points = next_fast_len(2 * points, real=True)
     return None
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from wgf.kernels.engines import Cost
+from wgf.kernels.costs import Cost
 from wgf.kernels.line import line_sums, pieces
 from wgf.kernels.task import Answer, Task
 
