@@ -7,7 +7,7 @@ import torch
 import zoo
 
 from validation.stein import ksd2_u, ksd2_v
-from wgf import KSD2, Gaussian, Particles, Potential, Quadratic, evolve
+from wgf import KSD2, Gaussian, Particles, Potential, Quadratic, autodiff, evolve
 from wgf.errors import Incompatible, InputError
 from wgf.functionals import score_of
 from wgf.functionals.stein import stein_sum, stein_totals
@@ -91,6 +91,16 @@ def test_descent_goes_to_the_target():
     assert (energy.diff() < 0).all()
     assert float(energy[-1]) < 0.01 * float(energy[0])
     assert float((path.state.x.mean(0) - zoo.doubles(1, -1)).norm()) < 0.1
+
+
+@pytest.mark.parametrize("kernel", [GaussianKernel(0.9), InverseMultiquadric(1.3)], ids=lambda kernel: kernel.name)
+def test_the_gradient_of_the_first_variation_is_differentiable(kernel):
+    """As an explicit move along it with its log-determinant needs."""
+    psi = KSD2(kernel, lambda x: -x.pow(3)).first_variation(Cloud(zoo.randn(0, 9, 2)))
+    at, steps = zoo.randn(1, 4, 2), 1e-5 * zoo.EYE
+    _, J = autodiff.jacobian(lambda x: psi.gradient(x, create_graph=True), at)
+    differences = torch.stack([(psi.gradient(at + e) - psi.gradient(at - e)) / 2e-5 for e in steps], -1)
+    torch.testing.assert_close(J, differences, rtol=1e-7, atol=1e-8)
 
 
 def test_the_score_of_a_density_is_its_gradient():

@@ -59,6 +59,14 @@ def test_both_estimators_are_their_double_sums():
     assert float(MMD2(GaussianKernel(1.1), y).energy(Cloud(x)).mean()) == pytest.approx(float(expected), rel=1e-11)
 
 
+def test_each_pair_once_is_each_pair_twice(monkeypatch):
+    x, y = draws(1, 0.5, 1.0, 45, 38, 5)
+    whole = [float(estimate(GaussianKernel(1.1), x, y)) for estimate in (mmd2_unbiased, mmd2_biased)]
+    monkeypatch.setattr("validation.two_sample.HALVED", 7)
+    halved = [float(estimate(GaussianKernel(1.1), x, y)) for estimate in (mmd2_unbiased, mmd2_biased)]
+    assert halved == pytest.approx(whole, rel=1e-11)
+
+
 def test_with_the_energy_kernel_it_is_the_energy_distance():
     x, y = zoo.doubles([0.0], [1.0]), zoo.doubles([3.0])
     assert float(mmd2_biased(Energy(), x, y)) == pytest.approx(2 * 2.5 - 0.5)
@@ -108,8 +116,9 @@ def test_rules_follow_the_points():
     assert Median(rows=400).kernel(x).bandwidth == pytest.approx(median)
     assert Median(factor=2.0).kernel(10 * x).bandwidth == pytest.approx(20 * median)
     assert Median(rows=100).kernel(x).bandwidth == pytest.approx(median, rel=0.1)
-    scales = [kernel.bandwidth for _, kernel in MultiScale(Median(), (0.5, 2.0)).kernel(x).parts()]
-    assert scales == pytest.approx([0.5 * median, 2 * median])
+    weights, scales = zip(*MultiScale(Median(), (0.5, 2.0)).kernel(x).parts(), strict=True)
+    assert weights == (0.5, 0.5)
+    assert [kernel.bandwidth for kernel in scales] == pytest.approx([0.5 * median, 2 * median])
 
 
 X = zoo.randn(0, 4, 2)

@@ -8,6 +8,18 @@ from wgf.data.table import Dataset, Table
 from wgf.data.tabular import Covertype, Miniboone, Raetsch
 
 __all__ = [
-    "BreastCancer", "Covertype", "Dataset", "Diabetes", "Digits", "GermanCredit", "Miniboone", "Mnist", "Raetsch",
-    "Reference", "ReferencePosterior", "SingleCell", "Table", "Wine",
+    "BreastCancer",
+    "Covertype",
+    "Dataset",
+    "Diabetes",
+    "Digits",
+    "GermanCredit",
+    "Miniboone",
+    "Mnist",
+    "Raetsch",
+    "Reference",
+    "ReferencePosterior",
+    "SingleCell",
+    "Table",
+    "Wine",
 ]

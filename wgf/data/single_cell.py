@@ -9,7 +9,11 @@ from wgf.data.table import Dataset, Table, numbered
 from wgf.errors import InputError
 
 SINGLE_CELL = (
-    "cytobridge_emt", "cytobridge_simulation_gene_data", "tigon_bifurcation", "tigon_emt", "tigon_simulation",
+    "cytobridge_emt",
+    "cytobridge_simulation_gene_data",
+    "tigon_bifurcation",
+    "tigon_emt",
+    "tigon_simulation",
 )
 
 

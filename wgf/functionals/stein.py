@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 from wgf.errors import Incompatible
 from wgf.kernels.radial import Elementary, Radial
 
-PAIRS = 2**19
-"""Pairs a block on a CPU: eight arrays of float64 stay near the processor."""
+PAIRS = 2**17
+"""Pairs a block on a CPU: ten arrays of float64, a MiB each, stay near the processor."""
 
 
 def smooth_enough(kernel: Radial) -> Radial:
@@ -69,8 +69,9 @@ class _Pairs:
 
     def __init__(self, kernel: Radial, x: Tensor, score_x: Tensor, y: Tensor, score_y: Tensor) -> None:
         centre = y.double().mean(0)
-        self.kernel, self.x, self.y = kernel, x.double() - centre, y.double() - centre
-        self.score_x, self.score_y = score_x.double(), score_y.double()
+        self.kernel, self.x, self.score_x = kernel, x.double() - centre, score_x.double()
+        self.y = self.x if y is x else y.double() - centre
+        self.score_y = self.score_x if score_y is score_x else score_y.double()
         self.square_x, self.square_y = (part.square().sum(1) for part in (self.x, self.y))
         self.own_x, self.own_y = (self.x * self.score_x).sum(1), (self.y * self.score_y).sum(1)
         one_x, one_y = torch.ones_like(self.own_x), torch.ones_like(self.own_y)

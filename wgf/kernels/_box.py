@@ -16,7 +16,7 @@ from wgf.kernels.task import Task
 SHORT = (Gaussian, Mollifier, Laplace, Matern32, Matern52)  # may be summed over neighbours alone
 SAMPLE = (128, 1024)  # rows of x and y from which sizes are estimated
 CELLS = {1: 1.5, 2: 1.69, 3: 1.86}  # radius, in cutoffs, of a ball as large as the 3^d cells
-FOURIER, TRUNCATED = 1.0, 0.2  # of the errors allowed, for transforms (which stay below half of theirs) and modes
+FOURIER, TRUNCATED = 0.2, 0.2  # of the errors allowed, for transforms (two, that err by up to two of theirs) and modes
 PAIRS_A_MODE = 200  # pairs at short range that take as long as a mode
 TRIES = 6
 
@@ -87,7 +87,9 @@ def _axes(
     found: dict[float, Axis | None] = {}
     for length in lengths:
         if length not in found:
-            found[length] = _series.axis(profile, length, reach, TRUNCATED * value, TRUNCATED * slope, most)
+            beside = sum(other**2 for other in lengths) - length**2
+            errors = TRUNCATED * value, TRUNCATED * slope
+            found[length] = _series.axis(profile, length, beside, reach, *errors, most)
     axes = [a for length in lengths if (a := found[length]) is not None]
     return tuple(axes) if len(axes) == dim else None
 

@@ -22,6 +22,10 @@ from wgf.kernels.radial import Radial
 from wgf.kernels.task import Answer, Task
 
 TINY = 1e-300
+FEWEST, MODES_A_PAIR = {1: 2**14, 2: 2**18, 3: 2**20}, 0.1  # with more modes, sums over all pairs take less time
+ALONE = 10_000  # points and modes, fewer of which one thread does sooner than several
+POLYNOMIAL = 2e-12  # error of S′, relative to S over the length of its polynomial
+ROUNDING = 2e-17  # of a phase, relative to its size: errors of 2⁻⁵⁴ in x_i and y_j, of random signs
 LONGEST = 2**19  # modes an axis
 
 
@@ -40,6 +44,15 @@ class _Plan:
     def error(self, value: float, slope: float) -> float:
         """What a transform may err by, relative, where Σ|c_k| and Σ|ξ_k c_k| are these."""
         return FOURIER * min(self.box.value / max(value, TINY), self.box.slope / max(slope, TINY))
+
+    @property
+    def lost(self) -> bool:
+        """Whether rounding, of phases ξ_k·x_i or of the polynomial for S′, is more than what is allowed."""
+        turned = ROUNDING * max(a.period * a.slope for a in self.axes)
+        steep = turned * max(a.slope / max(a.value, TINY) for a in self.axes)
+        if self.box.epsilon:
+            steep = max(steep, POLYNOMIAL * max(a.value for a in self.axes) / self.box.cutoff)
+        return turned > self.box.value or steep > self.box.slope
 
     @property
     def expected_error(self) -> float:
@@ -84,7 +97,7 @@ def evaluate(task: Task) -> Answer:
         values = torch.from_numpy(V.T)
         if not task.diagonal:
             own = task.value_weights if task.own is None else task.value_weights[task.own]
-            values = values - _at_zero(task) * own
+            values = values - _at_zero(task) * own.double()
         values = values.to(task.x).contiguous()
     if task.gradient_weights is not None:
         slopes = torch.from_numpy(G).permute(2, 0, 1).to(task.x).contiguous()
@@ -96,7 +109,7 @@ def _planned(task: Task) -> _Plan | str:
     reason = _unsuited(task)
     if reason is not None:
         return reason
-    room = _room(task, COARSE)
+    room = min(_room(task, COARSE), FEWEST[task.dim] + MODES_A_PAIR * task.pairs)
     boxes = _box.boxes(task, room)
     if isinstance(boxes, str):
         return boxes
@@ -105,11 +118,13 @@ def _planned(task: Task) -> _Plan | str:
         for grid in () if axes is None else _grids(task, axes):
             assert axes is not None
             plan = _Plan(box, axes, grid)
-            if not axes or (plan.modes <= _room(task, grid) and plan.expected_error >= grid.least):
+            if not axes or (
+                plan.modes <= min(room, _room(task, grid)) and plan.expected_error >= grid.least and not plan.lost
+            ):
                 return plan
     return (
-        "it would need more modes than the memory budget, or more digits than a double has: the kernel is narrow, or"
-        " the tolerance small, for the extent of the points"
+        "it would need more modes than pairs or the memory budget are worth, or more digits than a double has: the"
+        " kernel is narrow, or the tolerance small, for the extent of the points"
     )
 
 
@@ -151,6 +166,8 @@ def _at_zero(task: Task) -> float:
 def _smooth_sums(task: Task, plan: _Plan) -> tuple[np.ndarray, np.ndarray]:
     """V (k, n) and G (l, d, n) of the smooth part, which is all of them where all points are one."""
     box, threads = plan.box, torch.get_num_threads()
+    if plan.axes and plan.modes + len(task.x) + len(task.y) < ALONE:
+        threads = 1
     if plan.axes:
         series = _box.series(box.kernel, box.dim, box.epsilon, plan.axes, threads)
         return _transforms.sums(task, series, plan.grid, plan.error(*series.weight), threads)

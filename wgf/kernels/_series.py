@@ -75,20 +75,25 @@ class Series:
         return float(size.sum()), max(slopes)
 
 
-def axis(profile: Profile, length: float, reach: float, value: float, slope: float, most: int) -> Axis | None:
+def axis(
+    profile: Profile, length: float, beside: float, reach: float, value: float, slope: float, most: int
+) -> Axis | None:
     """The axis of fewest modes for which the series errs by at most `value`, and its slope by `slope`.
 
     reach: the distance from which on κ and κ′ are below these. most: the modes allowed; None where they do not suffice.
-    The modes are read off the function along one axis: a slice of the function sums coefficients over the other axes.
+    The modes are read off slices of the function along the axis, which sum coefficients over the other axes: through
+    zero and, where κ does not die out, through the far corner of the others, r = `beside`, where it may bend most.
     """
     if reach <= length or (length == 0 and math.isfinite(reach)):
-        return _modes(profile, Axis(length, length + reach, 0.0), value, slope, most, START)
-    size = _size(profile, length)
+        return _modes(profile, Axis(length, length + reach, 0.0), (0.0,), value, slope, most, START)
+    size = _size(profile, length, beside)
     tail = math.sqrt(2 * math.log(1 / min(0.1, value / size, slope * length / size)))
     best: Axis | None = None
     for turn in length / tail * 2.0 ** np.arange(0.0, -9.0, -1.0):
         start = START if best is None else max(START, best.modes)
-        found = _modes(profile, Axis(length, 2 * length + 2 * tail * turn, turn), value, slope, most, start)
+        found = _modes(
+            profile, Axis(length, 2 * length + 2 * tail * turn, turn), (0.0, beside), value, slope, most, start
+        )
         if best is not None and (found is None or found.modes > best.modes):
             break
         best = found
@@ -106,25 +111,28 @@ def series(profile: Profile, axes: Sequence[Axis], workers: int) -> Series:
     return Series(tuple(axes), np.ascontiguousarray(kept))
 
 
-def _modes(profile: Profile, axis: Axis, value: float, slope: float, most: int, start: int) -> Axis | None:
+def _modes(
+    profile: Profile, axis: Axis, beside: Sequence[float], value: float, slope: float, most: int, start: int
+) -> Axis | None:
     """The axis with the modes that leave out less than the tolerances; None where `most` do not, or rounding does.
 
     From `start` sampling points on, until those of the highest frequencies are noise.
     """
     points = next_fast_len(start, real=True)
     while points <= 2 * most + START:
-        f = profile(axis.fold(points) ** 2)
-        size = np.abs(dctn(f, type=1)) / points
+        f = np.stack([profile(axis.fold(points) ** 2 + away) for away in sorted({*beside})])
+        size = np.abs(dctn(f, type=1, axes=(1,))).max(0) / points
         frequency = 2 * math.pi / axis.period * np.arange(points + 1)
         noise = 2 * max(_root_mean_square(size[-points // 8 :]), ROUNDING * np.abs(f).max() / math.sqrt(points))
         size = np.where(size > 3 * noise, size, 0)
         left = np.maximum(_tail(size) / value, _tail(size * frequency) / slope)
         modes = max(1, int(np.argmax(left <= 1)))
-        rounding = noise * math.sqrt(modes)
-        if rounding <= value and rounding * frequency[modes] <= slope:
+        resolved = noise <= RESOLVED * np.abs(f).max()  # by random rounding, not by folded frequencies
+        terms = math.sqrt(modes) if resolved else points
+        if noise * terms <= value and noise * terms * frequency[modes if resolved else points] <= slope:
             sums = float(size.sum()), float(size @ frequency)
             return Axis(axis.length, axis.period, axis.turn, modes, *sums) if modes <= most else None
-        if noise <= RESOLVED * np.abs(f).max():
+        if resolved:
             return None
         points = next_fast_len(2 * points, real=True)
     return None
@@ -144,5 +152,6 @@ def _double(axis: Axis) -> np.ndarray:
     return np.where(np.arange(axis.modes + 1) == 0, 1.0, 2.0)
 
 
-def _size(profile: Profile, length: float) -> float:
-    return float(np.abs(profile(np.array([0.0, 0.25, 1.0]) * length**2)).max())
+def _size(profile: Profile, length: float, beside: float) -> float:
+    r = np.array([0.0, 0.25, 1.0]) * length**2
+    return float(np.abs(profile(np.concatenate([r, r + beside]))).max())

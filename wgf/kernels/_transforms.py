@@ -15,6 +15,7 @@ from wgf.kernels.task import Task
 
 BLOCK = 2**16  # modes multiplied at a time
 LATEST = 8  # columns that a new one is compared with
+LOOSEST = 1e-2  # relative error of a transform: beyond it finufft keeps no promise
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Grid:
     width: int
 
 
-FINE = Grid(2.0, 1e-14, 8)
+FINE = Grid(2.0, 5e-14, 8)
 COARSE = Grid(1.25, 1e-9, 11)
 
 
@@ -59,17 +60,20 @@ def outputs(values: list[int], slopes: list[int], dim: int) -> int:
 def sums(task: Task, series: Series, grid: Grid, error: float, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """V (k, n) and G (l, d, n) of the function that the series is of, to this relative error of each transform."""
     different, values, slopes = columns(task)
+    sizes = [float(column.abs().sum(dtype=torch.float64)) or 1.0 for column in different]
     V, G = np.zeros((len(values), len(task.x))), np.zeros((len(slopes), task.dim, len(task.x)))
     transform = _Transform(task, series.axes, grid, error, threads)
 
     def put(column: int, kind: int | None, answer: np.ndarray) -> None:
+        answer = answer * sizes[column]
         if kind is None:
             V[[k for k, c in enumerate(values) if c == column]] = answer
         else:
             G[[k for k, c in enumerate(slopes) if c == column], kind] = answer
 
     for first in range(0, len(different), 2):
-        pair = [column.double().numpy() for column in different[first : first + 2]]
+        # of one size, or the errors of the larger would be the smaller's too
+        pair = [column.double().numpy() / sizes[first + c] for c, column in enumerate(different[first : first + 2])]
         modes = transform.to_modes(pair[0] + 1j * pair[1] if len(pair) == 2 else pair[0])
         steps = list(_steps(first, len(pair), set(values), set(slopes), task.dim))
         for step in steps:
@@ -127,7 +131,9 @@ class _Transform:
         modes = tuple(2 * axis.modes + 1 for axis in axes)
 
         def plan(points: Tensor) -> Any:
-            made = finufft.Plan(2, modes, 1, max(error, grid.least), 1, nthreads=threads, upsampfac=grid.upsampling)
+            made = finufft.Plan(
+                2, modes, 1, min(max(error, grid.least), LOOSEST), 1, nthreads=threads, upsampfac=grid.upsampling
+            )
             made.setpts(*((points - centre) * scale).T.contiguous().numpy())
             return made
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from wgf import checks
 from wgf.errors import InputError
 from wgf.kernels.families import Gaussian
-from wgf.kernels.radial import Radial, Sum
+from wgf.kernels.radial import Radial, Scaled, Sum
 
 
 class Bandwidth(ABC):
@@ -70,7 +70,7 @@ class Median(Bandwidth):
 
 @dataclass(frozen=True)
 class MultiScale(Bandwidth):
-    """Σ of the kernel of `rule` at each of `scales` times its bandwidth."""
+    """The mean of the kernels of `rule` at each of `scales` times its bandwidth."""
 
     rule: Bandwidth
     scales: tuple[float, ...]
@@ -89,7 +89,7 @@ class MultiScale(Bandwidth):
         total: Radial = first
         for kernel in others:
             total = Sum(total, kernel)
-        return total
+        return total if not others else Scaled(1 / len(self.scales), total)
 
     @property
     def name(self) -> str:

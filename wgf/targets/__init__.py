@@ -5,6 +5,11 @@ from wgf.targets.logistic import LogisticPosterior, logistic_regression
 from wgf.targets.mixture import UnitGaussians, gaussian_mixture, gaussian_mixture_flow
 
 __all__ = [
-    "Design", "LogisticPosterior", "UnitGaussians", "design", "gaussian_mixture", "gaussian_mixture_flow",
+    "Design",
+    "LogisticPosterior",
+    "UnitGaussians",
+    "design",
+    "gaussian_mixture",
+    "gaussian_mixture_flow",
     "logistic_regression",
 ]
