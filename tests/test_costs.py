@@ -40,6 +40,16 @@ def test_the_table_in_use_is_the_one_that_the_environment_names(named):
         assert engines.choose(task) == fast
 
 
+def test_an_engine_whose_start_alone_is_too_long_is_not_asked_for_its_plan(named, monkeypatch):
+    x = zoo.randn(0, 300, 2)
+    named.write_text(GOOD.replace("dense", "numba") + GOOD.replace("dense", "nufft").replace("start = 0", "start = 1.5"))
+    engines.table.cache_clear()
+    asked = []
+    monkeypatch.setattr(engines.engine("nufft"), "refusal", asked.append)
+    assert engines.choose(Task(Gaussian(1.0), x, x, x, None)) == "numba"
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -33,6 +33,7 @@ from wgf.kernels import (
     kernel_sum_gradient,
     kernel_sums,
 )
+from wgf.kernels.costs import Cost
 from wgf.kernels.task import Task
 
 KERNELS: list[Radial] = [
@@ -334,6 +335,26 @@ def test_what_it_cannot_serve_is_refused_in_a_clause(clause):
     x, y = zoo.randn(0, 30, dim), 9 + zoo.randn(1, 30, dim)
     with pytest.raises(Incompatible, match=f"'nufft' cannot take this sum.*{clause}.* can"):
         kernel_sum(kernel, x, y, engine="nufft", tolerance=tolerance)
+
+
+def test_a_value_below_the_rounding_of_a_points_own_term_is_refused():
+    far, w = torch.tensor([[0.0], [40.0]], dtype=zoo.DOUBLE), torch.ones(2, 1, dtype=zoo.DOUBLE)
+    alone = Task(Laplace(1.0), far, far, w, None, False, 1e-6)
+    reason = _nufft.refusal(alone)
+    assert reason is not None
+    assert "lost in rounding" in reason
+    assert _nufft.refusal(replace(alone, diagonal=True)) is None
+
+
+def test_a_task_is_planned_once(monkeypatch):
+    planned = []
+    monkeypatch.setattr(_nufft, "_plan", lambda task, plan=_nufft._plan: (planned.append(task), plan(task))[1])
+    task = task_of(Gaussian(0.5), 2, 1e-6)
+    engine = engines.engine("nufft")
+    assert engine.refusal(task) is None
+    assert engine.seconds(task, Cost("nufft", "cpu", "float64", 2, start=1e-3)) > 0
+    engine.evaluate(task)
+    assert len(planned) == 1
 
 
 def test_modes_beyond_the_budget_are_refused():

@@ -14,7 +14,7 @@ from wgf.kernels.radial import Radial
 from wgf.kernels.task import Task
 
 SHORT = (Gaussian, Mollifier, Laplace, Matern32, Matern52)  # may be summed over neighbours alone
-SAMPLE = (128, 1024)  # rows of x and y from which sizes are estimated
+SAMPLE = (64, 1024)  # rows of x and y from which sizes are estimated
 CELLS = {1: 1.5, 2: 1.69, 3: 1.86}  # radius, in cutoffs, of a ball as large as the 3^d cells
 FOURIER, TRUNCATED = 0.2, 0.2  # of the errors allowed, for transforms (two, that err by up to two of theirs) and modes
 PAIRS_A_MODE = 200  # pairs at short range that take as long as a mode
@@ -58,7 +58,7 @@ def boxes(task: Task, room: float) -> list[Box] | str:
     lengths = tuple(_rounded_up(max(span, longest / 64)) for span in spans.tolist())
     r, weight = _sample(task)
     value, slope = _allowed(task, r, weight)
-    if not (value > 0 and slope > 0):
+    if not (value > 0 and slope > 0) or value < _own_rounding(task):
         return "every sum would be lost in rounding: the points are too far apart for the kernel"
     made = Box(task.kernel, task.dim, lengths, value, slope)
     if not _split.parts(task.kernel)[1]:
@@ -97,8 +97,10 @@ def _axes(
 def _sample(task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Squared distances of some rows of x to some of y, and what each pair counts for in a mean over y."""
     i, j = (_some(len(points), count) for points, count in zip((task.x, task.y), SAMPLE, strict=True))
-    delta = task.x[i].double()[:, None, :] - task.y[j].double()[None, :, :]
-    r = np.ascontiguousarray(delta.square_().sum(-1).numpy())
+    r = np.zeros((len(i), len(j)))
+    for x, y in zip(task.x[i].double().numpy().T, task.y[j].double().numpy().T, strict=True):
+        delta = x[:, None] - y
+        r += np.square(delta, out=delta)
     # a point that meets itself in the sample does so once among all of y, or is left out
     itself = len(j) / len(task.y) if task.diagonal else 0.0
     weight = np.where(r == 0, itself, 1.0) / len(j)
@@ -125,7 +127,17 @@ def _allowed(task: Task, r: np.ndarray, weight: np.ndarray) -> tuple[float, floa
 def _largest(size: np.ndarray, w: torch.Tensor, weight: np.ndarray) -> float:
     some = w[_some(len(w), SAMPLE[1])].abs().sum(1).double().numpy()
     some = some / some.mean() if some.any() else np.ones_like(some)
-    return float((size * weight * some).sum(1).max())
+    return float(np.einsum("ij,ij,j->i", size, weight, some).max())
+
+
+def _own_rounding(task: Task) -> float:
+    """The error in κ that is as large as the rounding of κ(0) w_i, where that is taken out of a row's sum."""
+    if task.diagonal or task.value_weights is None:
+        return 0.0
+    w = task.value_weights.abs().double()
+    shares = w.amax(0) / w.sum(0).clamp_min(torch.finfo(w.dtype).tiny)
+    at_zero = float(task.kernel.value(torch.zeros((), dtype=torch.float64), task.dim))
+    return 0.5 * torch.finfo(w.dtype).eps * abs(at_zero) * float(shares.max())
 
 
 def _splits(box: Box, pairs: int, r: np.ndarray, room: float) -> list[Box]:

@@ -109,55 +109,76 @@ class _Differences(_Tiles):
 
 
 class _Products(_Tiles):
-    """Distances by a matrix product about the mean, and gradients as (Σ s b) x − Σ s b y; near pairs by differences."""
+    """Distances by a matrix product about the mean, and gradients as (Σ s b) x − Σ s b y; near pairs by differences.
+
+    A product of rows (x, |x|², 1) and (−2y, 1, |y|²) is r. Where κ(r) = κ(0) exp(rate·r), one of the former by rate
+    times the latter is what exp takes, and its values serve as slopes.
+    """
 
     def __init__(self, task: Task, near: float) -> None:
         super().__init__(task, task.y.mean(0))
+        rate = task.kernel.rate(task.dim)
+        self.exponential, self.scale = rate is not None, 1.0 if rate is None else rate
         self.near = near
-        self.x_squared, self.y_squared = (part.square().sum(1) for part in (self.x, self.y))
-        a, b = task.value_weights, task.gradient_weights
-        self.a = self.y[:, :0] if a is None else a
-        self.b = self.y[:, :0] if b is None else torch.cat([b, (b[:, :, None] * self.y[:, None, :]).flatten(1)], 1)
-        self.rate = None if b is None else task.kernel.rate(task.dim)
-        if self.rate is not None:
-            self.a, self.order = torch.cat([self.a, self.rate * self.b], 1), 0
+        one = self.x.new_ones(())
+        x_squared, y_squared = (part.square().sum(1, keepdim=True) for part in (self.x, self.y))
+        self.rows = torch.cat([self.x, x_squared, one.expand_as(x_squared)], 1)
+        self.columns = self.scale * torch.cat([-2 * self.y, one.expand_as(y_squared), y_squared], 1).T
+        self.tile = self.x.new_empty(0)
+        self.weights = self._weights()
+        self.sums = [self.x.new_zeros(len(self.x), w.shape[1], dtype=torch.float64) for w in self.weights]
 
     def run(self) -> Answer | None:
         """The sums, or None where too many pairs are near for this to pay."""
-        return self.answer() if all(self._add(i, j) for i, j in self.tiles(4)) else None
+        if not all(self._add(i, j) for i, j in self.tiles(8)):
+            return None
+        self._collect()
+        return self.answer()
+
+    def _weights(self) -> list[Tensor]:
+        """What κ is multiplied by, and κ′ where it is not a multiple of κ: the latter b and b y."""
+        a, b = self.task.value_weights, self.task.gradient_weights
+        values = self.y[:, :0] if a is None else a
+        slopes = self.y[:, :0] if b is None else torch.cat([b, (b[:, :, None] * self.y[:, None, :]).flatten(1)], 1)
+        return [torch.cat([values, self.scale * slopes], 1)] if self.exponential else [values, slopes][: self.order + 1]
 
     def _add(self, i: slice, j: slice) -> bool:
-        task, left_out = self.task, self.left_out(i, j)
-        squared = torch.addmm(self.y_squared[None, j], self.x[i], self.y[j].T, alpha=-2)
-        squared = squared.add_(self.x_squared[i, None]).clamp_min_(0)
+        left_out, r = self.left_out(i, j), self._squared(i, j)
         near = None
         if self.near > 0:
+            far = 2 * self.near * self.scale  # any value that makes no trouble: it is taken out below
             if left_out is not None:
-                squared[left_out] = torch.inf
-            near = (squared <= self.near).nonzero(as_tuple=True)
-            if len(near[0]) > CROWDED * squared.numel() + len(squared):
+                r[left_out] = far
+            near = (r / self.scale <= self.near).nonzero(as_tuple=True)
+            if len(near[0]) > CROWDED * r.numel() + len(r):
                 return False
-            squared[near] = 2 * self.near  # any value that makes no trouble: it is taken out below
-            if left_out is not None:
-                squared[left_out] = 2 * self.near
-        jet = task.kernel.jet(squared, task.dim, self.order)
-        for out in (left_out, near):
-            if out is not None and len(out[0]):
-                jet = tuple(k.index_put(out, k.new_zeros(())) for k in jet)
-        self._collect(i, jet[0] @ self.a[j] if self.a.shape[1] else None, jet[1] @ self.b[j] if self.order else None)
+            r[near] = far
+        jet = (r.exp_(),) if self.exponential else self.task.kernel.jet(r.clamp_min_(0), self.task.dim, self.order)
+        for k, w, total in zip(jet, self.weights, self.sums, strict=True):
+            for out in (left_out, near):
+                if out is not None and len(out[0]):
+                    k[out] = 0
+            total[i] += k @ w[j]
         if near is not None and len(near[0]):
             self._add_near(near[0] + i.start, near[1] + j.start)
         return True
 
-    def _collect(self, i: slice, values: Tensor | None, slopes: Tensor | None) -> None:
+    def _squared(self, i: slice, j: slice) -> Tensor:
+        """scale·r, in an array that the next tile overwrites."""
+        shape = i.stop - i.start, j.stop - j.start
+        if self.tile.shape != shape:
+            self.tile = self.x.new_empty(shape)
+        return torch.mm(self.rows[i], self.columns[:, j], out=self.tile)
+
+    def _collect(self) -> None:
+        if self.exponential:
+            self.sums[0] *= float(self.task.kernel.value(self.x.new_zeros((), dtype=torch.float64), self.task.dim))
         k = 0 if self.V is None else self.V.shape[1]
-        if values is not None and self.V is not None:
-            self.V[i] += values[:, :k]
-        if self.rate is not None and values is not None:
-            slopes = values[:, k:]
-        if self.G is not None and slopes is not None:
-            l, sums = self.G.shape[1], 2 * slopes.double()
-            self.G[i] += sums[:, :l, None] * self.x[i, None, :] - sums[:, l:].unflatten(1, (l, -1))
+        if self.V is not None:
+            self.V += self.sums[0][:, :k]
+        if self.G is not None:
+            slopes, l = self.sums[0][:, k:] if self.exponential else self.sums[1], self.G.shape[1]
+            self.G += 2 * (slopes[:, :l, None] * self.x[:, None, :] - slopes[:, l:].unflatten(1, (l, -1)))
 
     def _add_near(self, i: Tensor, j: Tensor) -> None:
         delta = self.task.x[i] - self.task.y[j]

@@ -106,6 +106,13 @@ def evaluate(task: Task) -> Answer:
 
 def _planned(task: Task) -> _Plan | str:
     """How the task is summed, or why it is not."""
+    if "nufft" not in task.plans:
+        task.plans["nufft"] = _plan(task)
+    found: _Plan | str = task.plans["nufft"]
+    return found
+
+
+def _plan(task: Task) -> _Plan | str:
     reason = _unsuited(task)
     if reason is not None:
         return reason

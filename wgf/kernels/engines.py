@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import Protocol, cast
@@ -50,8 +51,11 @@ def run(task: Task, name: str = "auto") -> Answer:
 
 def choose(task: Task) -> str:
     """The engine that would take the least time by the table, among those that can serve the task."""
-    seconds = {name: predicted for name in NAMES if (predicted := _predicted(task, name)) is not None}
-    chosen = min(seconds, key=seconds.__getitem__) if seconds else NAMES[-1]
+    chosen, least = NAMES[-1], math.inf
+    for name in NAMES:
+        seconds = _predicted(task, name, least)
+        if seconds < least:
+            chosen, least = name, seconds
     _announce(chosen, task.kernel.name, task.dim, _magnitude(task.pairs), str(task.x.dtype), str(task.x.device))
     return chosen
 
@@ -80,10 +84,11 @@ def cost(task: Task, name: str) -> Cost | None:
     return min(above or rows, key=lambda row: abs(row.dim - task.dim), default=None)
 
 
-def _predicted(task: Task, name: str) -> float | None:
+def _predicted(task: Task, name: str, least: float) -> float:
+    """How long an engine would take; inf where it cannot serve, or where its start alone is more than `least`."""
     row = cost(task, name)
-    if row is None or task.pairs < row.least or engine(name).refusal(task) is not None:
-        return None
+    if row is None or task.pairs < row.least or row.start >= least or engine(name).refusal(task) is not None:
+        return math.inf
     return engine(name).seconds(task, row)
 
 

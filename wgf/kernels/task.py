@@ -1,6 +1,7 @@
 """What an engine is asked for: one pass over the pairs of two sets of points."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -28,6 +29,8 @@ class Task:
     tolerance: float = 1e-5
     budget: int = 2**28
     own: Int[Tensor, " n"] | None = None
+    plans: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What engines found out about this task, by their names, so that they do so once."""
 
     @property
     def dim(self) -> int:
