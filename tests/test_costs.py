@@ -42,7 +42,8 @@ def test_the_table_in_use_is_the_one_that_the_environment_names(named):
 
 def test_an_engine_whose_start_alone_is_too_long_is_not_asked_for_its_plan(named, monkeypatch):
     x = zoo.randn(0, 300, 2)
-    named.write_text(GOOD.replace("dense", "numba") + GOOD.replace("dense", "nufft").replace("start = 0", "start = 1.5"))
+    slow = GOOD.replace("dense", "nufft").replace("start = 0", "start = 1.5")
+    named.write_text(GOOD.replace("dense", "numba") + slow)
     engines.table.cache_clear()
     asked = []
     monkeypatch.setattr(engines.engine("nufft"), "refusal", asked.append)
