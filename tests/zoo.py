@@ -11,35 +11,44 @@ from torch import Tensor, distributions
 
 from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck
 from wgf import networks
-from wgf.critics import Critic
+from wgf.critics import Critic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.functionals import (
     KL,
     KSD2,
     MMD2,
+    Alpha,
     Blob,
+    DonskerVaradhan,
     Entropy,
     FDivergence,
     Functional,
     HasDual,
     HasNoise,
     HasVariation,
+    Hinge,
     Interaction,
+    Jeffreys,
     JensenShannon,
     KullbackLeibler,
+    Lipschitz,
     OnAbsoluteDensity,
     OnDensity,
     OnSamples,
     OnShards,
+    PearsonChi2,
     Potential,
     PowerEntropy,
     Quadratic,
+    ReverseKullbackLeibler,
     SlicedMMD2,
     SlicedW2,
+    SquaredHellinger,
     Term,
+    TotalVariation,
     functional,
     score_of,
 )
-from wgf.functionals.divergence import F
+from wgf.functionals.family import F
 from wgf.kernels import (
     Energy,
     InverseMultiquadric,
@@ -59,6 +68,7 @@ from wgf.kernels import (
 from wgf.kernels import Gaussian as GaussianKernel
 from wgf.law import Adapted, Box, Cloud, Empirical, Gaussian, Law, Mixture, Pushforward
 from wgf.maps import (
+    ICNN,
     RK4,
     Affine,
     Compose,
@@ -167,6 +177,9 @@ MAPS = [
     MapEntry("Residual(1)", lambda dtype: Residual(1, width=16)),
     MapEntry("Residual(2)", lambda dtype: Residual(2, width=16, depth=2)),
     MapEntry("Residual(4)", lambda dtype: Residual(4, width=16, depth=3, activation=Silu())),
+    MapEntry("ICNN(1)", lambda dtype: ICNN(1, width=12, depth=1), identity=1e-4),
+    MapEntry("ICNN(2)", lambda dtype: ICNN(2, width=12), identity=1e-4),
+    MapEntry("ICNN(3)", lambda dtype: ICNN(3, width=10, depth=3), identity=1e-4),
     moving("OTFlow(1)", lambda: OTFlow(1, width=8, steps=4), identity=1e-6),
     moving("OTFlow(2)", lambda: OTFlow(2, width=9, steps=5, scheme=Heun(), horizon=0.5), identity=1e-6),
     moving("OTFlow(3)", lambda: OTFlow(3, width=8, depth=4, rank=2, steps=4), identity=1e-6),
@@ -235,7 +248,18 @@ KERNELS: list[Radial] = [
     Smoothed(Power(-0.5), 0.5),
 ]
 
-DIVERGENCES: list[F] = [KullbackLeibler(), JensenShannon()]
+SMOOTH: list[F] = [
+    KullbackLeibler(),
+    ReverseKullbackLeibler(),
+    JensenShannon(),
+    PearsonChi2(),
+    Alpha(0.5),
+    Alpha(1.5),
+    Alpha(3),
+    Jeffreys(),
+    SquaredHellinger(),
+]
+DIVERGENCES: list[F] = [*SMOOTH, TotalVariation()]
 
 SAMPLED = (OnSamples, HasVariation)
 SHARDED = (*SAMPLED, OnShards)
@@ -261,10 +285,21 @@ TERMS = [
     TermEntry("PowerEntropy(2)", lambda: PowerEntropy(2), (OnDensity, OnAbsoluteDensity, HasDual)),
     TermEntry("PowerEntropy(3)", lambda: PowerEntropy(3), (OnDensity, OnAbsoluteDensity, HasDual)),
     *[
-        TermEntry(f"FDivergence({type(f).__name__})", lambda f=f: FDivergence(f, Gaussian.standard(2)), (HasDual,))
+        TermEntry(f"FDivergence({f.name})", lambda f=f: FDivergence(f, Gaussian.standard(2)), (HasDual,))
         for f in DIVERGENCES
     ],
+    TermEntry("DonskerVaradhan", lambda: DonskerVaradhan(Gaussian.standard(2)), (HasDual,)),
+    TermEntry("Hinge", lambda: Hinge(Gaussian.standard(2)), (HasDual,)),
+    TermEntry("Lipschitz", lambda: Lipschitz(FDivergence(KullbackLeibler(), Gaussian.standard(2))), (HasDual,)),
 ]
+
+
+CRITICS: dict[str, Callable[[], ScalarField]] = {
+    "Critic": lambda: Critic(3, 8),
+    "LipschitzCritic": lambda: LipschitzCritic(3, 2.0, 8),
+    "LipschitzCritic, deep": lambda: LipschitzCritic(5, 1.0, 4, 3),
+    "ImageCritic": lambda: ImageCritic(2, 5, 7, features=3, blocks=2),
+}
 
 
 # Steppers

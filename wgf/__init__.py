@@ -1,26 +1,35 @@
 """Wasserstein gradient flows: a functional, a stepper and a law, and any of the three can be exchanged."""
 
-from wgf.critics import Critic
+from wgf.critics import Critic, ImageCritic, LipschitzCritic
 from wgf.errors import Diverged, Incompatible, InputError, NotInvertible, Unknown
 from wgf.flow import Path, evolve
 from wgf.functionals import (
     KL,
     KSD2,
     MMD2,
+    Alpha,
     Blob,
+    DonskerVaradhan,
     Entropy,
     FDivergence,
+    Hinge,
     Interaction,
+    Jeffreys,
     JensenShannon,
     KullbackLeibler,
+    Lipschitz,
+    PearsonChi2,
     Potential,
     PowerEntropy,
     Quadratic,
+    ReverseKullbackLeibler,
     SlicedMMD2,
     SlicedW2,
+    SquaredHellinger,
+    TotalVariation,
 )
 from wgf.law import Adapted, Box, Cloud, Empirical, Gaussian, Law, Mixture, Pushforward
-from wgf.maps import Affine, Compose, Explicit, Extrapolated, Hutchinson, Inverse, NeuralODE, OTFlow, Residual
+from wgf.maps import ICNN, Affine, Compose, Explicit, Extrapolated, Hutchinson, Inverse, NeuralODE, OTFlow, Residual
 from wgf.observers import Metrics, Observer, ProgressBar
 from wgf.pearson import PearsonII
 from wgf.problem import Problem
@@ -44,6 +53,7 @@ from wgf.training import LBFGS, Adam, Alternate
 __version__ = "0.1.0"
 
 __all__ = [
+    "ICNN",
     "JKO",
     "KL",
     "KSD2",
@@ -55,6 +65,7 @@ __all__ = [
     "Adapted",
     "AdjustedLangevin",
     "Affine",
+    "Alpha",
     "Alternate",
     "Base",
     "Blob",
@@ -63,6 +74,7 @@ __all__ = [
     "Compose",
     "Critic",
     "Diverged",
+    "DonskerVaradhan",
     "Empirical",
     "Entropy",
     "Explicit",
@@ -70,15 +82,20 @@ __all__ = [
     "FDivergence",
     "Fresh",
     "Gaussian",
+    "Hinge",
     "Hutchinson",
+    "ImageCritic",
     "Incompatible",
     "InputError",
     "Interaction",
     "Inverse",
+    "Jeffreys",
     "JensenShannon",
     "KullbackLeibler",
     "Langevin",
     "Law",
+    "Lipschitz",
+    "LipschitzCritic",
     "Metrics",
     "Midpoint",
     "Mixture",
@@ -88,6 +105,7 @@ __all__ = [
     "Observer",
     "Particles",
     "Path",
+    "PearsonChi2",
     "PearsonII",
     "Potential",
     "PowerEntropy",
@@ -97,10 +115,13 @@ __all__ = [
     "Pushforward",
     "Quadratic",
     "Residual",
+    "ReverseKullbackLeibler",
     "SaddleJKO",
     "SlicedMMD2",
     "SlicedW2",
     "Splitting",
+    "SquaredHellinger",
+    "TotalVariation",
     "Unknown",
     "Weights",
     "evolve",

@@ -15,6 +15,13 @@ def positive(name: str, value: float) -> float:
     return float(value)
 
 
+def not_negative(name: str, value: float) -> float:
+    """Return `value` if it is a finite number from zero on."""
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+        raise InputError(f"{name} must be a finite number from 0 on, got {value!r}")
+    return float(value)
+
+
 def at_least(name: str, value: int, least: int) -> int:
     """Return `value` if it is an integer not below `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:

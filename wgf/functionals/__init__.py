@@ -16,10 +16,22 @@ from wgf.functionals.base import (
     functional,
 )
 from wgf.functionals.blob import Blob
-from wgf.functionals.divergence import KL, FDivergence, JensenShannon, KullbackLeibler
+from wgf.functionals.divergence import KL, DonskerVaradhan, FDivergence, Hinge
 from wgf.functionals.entropy import Entropy, PowerEntropy
+from wgf.functionals.family import (
+    Alpha,
+    F,
+    Jeffreys,
+    JensenShannon,
+    KullbackLeibler,
+    PearsonChi2,
+    ReverseKullbackLeibler,
+    SquaredHellinger,
+    TotalVariation,
+)
 from wgf.functionals.interaction import Interaction
 from wgf.functionals.ksd import KSD2, score_of
+from wgf.functionals.lipschitz import Lipschitz
 from wgf.functionals.mmd import MMD2
 from wgf.functionals.potential import Potential, Quadratic
 from wgf.functionals.sliced import SlicedMMD2, SlicedW2
@@ -28,27 +40,37 @@ __all__ = [
     "KL",
     "KSD2",
     "MMD2",
+    "Alpha",
     "Blob",
+    "DonskerVaradhan",
     "Dual",
     "Entropy",
+    "F",
     "FDivergence",
     "Functional",
     "HasDual",
     "HasNoise",
     "HasVariation",
+    "Hinge",
     "Interaction",
+    "Jeffreys",
     "JensenShannon",
     "KullbackLeibler",
+    "Lipschitz",
     "OnAbsoluteDensity",
     "OnDensity",
     "OnSamples",
     "OnShards",
+    "PearsonChi2",
     "Potential",
     "PowerEntropy",
     "Quadratic",
+    "ReverseKullbackLeibler",
     "SlicedMMD2",
     "SlicedW2",
+    "SquaredHellinger",
     "Term",
+    "TotalVariation",
     "Variation",
     "first_variation",
     "functional",

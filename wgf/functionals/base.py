@@ -150,25 +150,56 @@ class Variation:
         return autodiff.gradient(self.value, x, create_graph)
 
 
+def average(values: Tensor) -> Tensor:
+    """The mean over rows."""
+    return values.mean()
+
+
+def log_mean_exp(values: Tensor) -> Tensor:
+    """log of the mean of exponentials over rows."""
+    return values.logsumexp(0) - math.log(len(values))
+
+
 @dataclass(frozen=True)
 class Dual:
     """F(ρ) = sup_u E_ρ a(u(x), x) − E_Γ b(u(z), z) + const, u the raw output of a critic.
 
     `head` maps u to the function h of the literature, inside its domain; a and b take u, because only in terms of u do
     f*(h) and log h have forms that neither overflow nor cancel. At the optimum x ↦ a(u(x), x) is δF/δρ, by the envelope
-    theorem, up to a constant. `penalty(critic, x, z)`, where there is one, is added to the critic's loss.
+    theorem, up to a constant.
+
+    `penalty(critic, x, z, key)`, where there is one, is added to the critic's loss; `key` seeds what it draws. `merge`
+    is what becomes of the values of b where that is not their mean: log ∘ mean ∘ exp in Donsker and Varadhan's form.
+    `push` is what the map descends where that is not a. `steepness` is sup |d head/du|.
     """
 
     gamma: Law
     a: Callable[[Tensor, Tensor], Tensor]
     b: Callable[[Tensor, Tensor], Tensor]
     head: Callable[[Tensor], Tensor]
-    penalty: Callable[[Pointwise, Tensor, Tensor], Tensor] | None = None
+    penalty: Callable[[Pointwise, Tensor, Tensor, int], Tensor] | None = None
     const: float = 0.0
+    merge: Callable[[Tensor], Tensor] = average
+    push: Callable[[Tensor, Tensor], Tensor] | None = None
+    steepness: float = math.inf
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""
-        return self.a(critic(x), x).mean() - self.b(critic(z), z).mean() + self.const
+        return self.a(critic(x), x).mean() - self.merge(self.b(critic(z), z)) + self.const
+
+    def descended(self, critic: Pointwise, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """What a map lowers, a(u(x), x) unless said otherwise: up to a constant δF/δρ at the optimum."""
+        return (self.push or self.a)(critic(x), x)
+
+    def mass(self, critic: Pointwise, z: Float[Tensor, "m d"]) -> float:
+        """E_Γ[dρ/dΓ] as the critic has it, b′(u)/a′(u): 1 at the optimum, off it where Γ does not cover ρ.
+
+        nan where a or b is flat, so that the critic does not tell a ratio.
+        """
+        with torch.enable_grad():
+            u = critic(z).detach().requires_grad_()
+            up, down = (torch.autograd.grad(part(u, z).sum(), u)[0] for part in (self.b, self.a))
+        return float((up / down).mean())
 
 
 def route(F: Functional, accepts: Sequence[type], stepper: str, instead: str = "") -> list[tuple[float, Term, type]]:

@@ -1,14 +1,10 @@
 """f-divergences to a law that is known by its samples, as suprema over a critic; and KL to an unnormalised density."""
 
-import math
-from abc import ABC, abstractmethod
-
 import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
 
-from wgf.functionals.base import Dual, Functional, HasDual, Pointwise, Term
+from wgf.functionals.base import Dual, Functional, HasDual, Pointwise, Term, log_mean_exp
 from wgf.functionals.entropy import Entropy
+from wgf.functionals.family import F
 from wgf.functionals.potential import Potential, SampledGradient
 from wgf.law import Cloud, Law
 from wgf.tree import Tree
@@ -34,53 +30,8 @@ def _negative(sampled: SampledGradient) -> SampledGradient:
     return estimate
 
 
-class F(ABC):
-    """A member of the family D_f(ρ‖π) = ∫ f(dρ/dπ) dπ: f convex, f(1) = 0, with its conjugate on its domain."""
-
-    @abstractmethod
-    def value(self, ratio: Tensor) -> Tensor:
-        """f(r), r = dρ/dπ ≥ 0."""
-
-    @abstractmethod
-    def head(self, u: Tensor) -> Tensor:
-        """h = f′(r) from the critic's raw output u = log r, always inside the domain of f*."""
-
-    @abstractmethod
-    def conjugate(self, u: Tensor) -> Tensor:
-        """f*(head(u)), computed from u without cancellation."""
-
-
-class KullbackLeibler(F):
-    """f(r) = r log r − r + 1, f*(h) = e^h − 1 on all of R; h = u, at the optimum log r."""
-
-    def value(self, ratio: Tensor) -> Tensor:
-        return torch.xlogy(ratio, ratio) - ratio + 1
-
-    def head(self, u: Tensor) -> Tensor:
-        return u
-
-    def conjugate(self, u: Tensor) -> Tensor:
-        return torch.expm1(u)
-
-
-class JensenShannon(F):
-    """f(r) = r log r − (r+1) log((1+r)/2), that is KL(ρ‖M) + KL(π‖M) with M the midpoint: between 0 and 2 log 2.
-
-    f*(h) = −log(2 − e^h) for h < log 2; with h = log 2 + log σ(u), f* = softplus(u) − log 2; at the optimum u = log r.
-    """
-
-    def value(self, ratio: Tensor) -> Tensor:
-        return torch.xlogy(ratio, ratio) - (ratio + 1) * ((1 + ratio) / 2).log()
-
-    def head(self, u: Tensor) -> Tensor:
-        return math.log(2) + logsigmoid(u)
-
-    def conjugate(self, u: Tensor) -> Tensor:
-        return softplus(u) - math.log(2)
-
-
 class FDivergence(Term, HasDual):
-    """D_f(ρ‖π) = sup_h E_ρ h − E_π f*(h) for a law π that can be sampled.
+    """D_f(ρ‖π) = sup_h E_ρ h − E_π f*(h) for a law π that can be sampled (Nguyen, Wainwright, Jordan 2010, eq. 9).
 
     Args: f, a member of the family, e.g. KullbackLeibler() or JensenShannon(); target, π (Empirical(x) for data).
     """
@@ -90,10 +41,65 @@ class FDivergence(Term, HasDual):
 
     @property
     def name(self) -> str:
-        return f"FDivergence({type(self.f).__name__})"
+        return f"FDivergence({self.f.name})"
 
     def reference(self, cloud: Cloud) -> Tree:
         return {}
 
     def dual(self, reference: Tree) -> Dual:
-        return Dual(self.target, a=lambda u, x: self.f.head(u), b=lambda u, z: self.f.conjugate(u), head=self.f.head)
+        return Dual(
+            self.target,
+            a=lambda u, x: self.f.head(u),
+            b=lambda u, z: self.f.conjugate(u),
+            head=self.f.head,
+            steepness=self.f.steepness,
+        )
+
+
+class DonskerVaradhan(Term, HasDual):
+    """KL(ρ‖π) = sup_u E_ρ u − log E_π e^u, for a law π that can be sampled (Donsker, Varadhan 1983).
+
+    At every critic at least as large as the dual of FDivergence(KullbackLeibler(), π), which it equals where
+    E_π e^u = 1; but the log of a mean over a batch is biased, upwards in this value, by about Var(e^u)/(2n).
+    """
+
+    def __init__(self, target: Law) -> None:
+        self.target = target
+
+    def reference(self, cloud: Cloud) -> Tree:
+        return {}
+
+    def dual(self, reference: Tree) -> Dual:
+        return Dual(
+            self.target,
+            a=lambda u, x: u,
+            b=lambda u, z: u,
+            head=lambda u: u,
+            merge=log_mean_exp,
+            steepness=1.0,
+        )
+
+
+class Hinge(Term, HasDual):
+    """2 TV(ρ, π) = ∫|ρ − π| = 2 + sup_u E_ρ min(0, u − 1) − E_π max(0, u + 1), the game of image generators.
+
+    The critic, high on ρ, is trained on that; the map lowers E_ρ u, which does not vanish where the critic is certain.
+    Sources: Lim, Ye 2017 (arXiv 1705.02894); Miyato et al. 2018 (arXiv 1802.05957), eq. 17.
+    """
+
+    def __init__(self, target: Law) -> None:
+        self.target = target
+
+    def reference(self, cloud: Cloud) -> Tree:
+        return {}
+
+    def dual(self, reference: Tree) -> Dual:
+        return Dual(
+            self.target,
+            a=lambda u, x: (u - 1).clamp_max(0),
+            b=lambda u, z: (u + 1).clamp_min(0),
+            head=lambda u: u,
+            push=lambda u, x: u,
+            const=2.0,
+            steepness=1.0,
+        )

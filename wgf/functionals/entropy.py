@@ -1,12 +1,14 @@
 """Entropies ∫ρ log ρ and ∫ρ^m/(m−1): on densities, as noise, and as suprema over a critic (Fan et al. 2022, §3)."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from wgf.errors import InputError
-from wgf.functionals.base import Dual, HasDual, HasNoise, OnAbsoluteDensity, OnDensity, Term
+from wgf.functionals.base import Dual, HasDual, HasNoise, OnAbsoluteDensity, OnDensity, Term, log_mean_exp
 from wgf.law import Box, Cloud, Gaussian
 from wgf.tree import Tree
 
@@ -16,10 +18,14 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
 
     On densities, E[log_base − logdet]; where the base density is unknown, −E[logdet], F up to one constant of the path.
     Dual (arXiv 2112.02424, eq. 14): with Γ the Gaussian fitted to the cloud,
-    F = sup_h E_ρ[log h + log Γ] − E_Γ[h] + 1, at h* = ρ/Γ; here log h = u.
+    F = sup_h E_ρ[log h + log Γ] − E_Γ[h] + 1, at h* = ρ/Γ; here log h = u. With `tight`, Donsker and Varadhan's
+    sup_u E_ρ[u + log Γ] − log E_Γ e^u, at every critic no smaller; but biased on batches.
     """
 
     temperature = 1.0
+
+    def __init__(self, tight: bool = False) -> None:
+        self.tight = tight
 
     def density_energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
         assert cloud.logdet is not None
@@ -40,13 +46,8 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
 
     def dual(self, reference: Tree) -> Dual:
         gamma = Gaussian(reference["mean"], reference["covariance"])
-        return Dual(
-            gamma,
-            a=lambda u, x: u + gamma.log_prob(x),
-            b=lambda u, z: u.exp(),
-            head=torch.exp,
-            const=1.0,
-        )
+        dual = Dual(gamma, lambda u, x: u + gamma.log_prob(x), lambda u, z: u.exp(), torch.exp, const=1.0)
+        return replace(dual, b=lambda u, z: u, merge=log_mean_exp, const=0.0) if self.tight else dual
 
 
 class PowerEntropy(Term, OnAbsoluteDensity, HasDual):

@@ -4,12 +4,14 @@ from wgf.maps.affine import Affine
 from wgf.maps.base import Flow, Map, Static, Transport
 from wgf.maps.compose import Compose, Explicit, Extrapolated, Inverse
 from wgf.maps.dynamic import Dynamic
+from wgf.maps.icnn import ICNN
 from wgf.maps.integrate import RK4, Euler, Heun
 from wgf.maps.neural_ode import Exact, Hutchinson, NeuralODE
 from wgf.maps.potential import OTFlow
 from wgf.maps.residual import Residual
 
 __all__ = [
+    "ICNN",
     "RK4",
     "Affine",
     "Compose",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wgf import checks, keys
-from wgf.critics import Critic
+from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
 from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
 from wgf.law import Cloud, Law
@@ -105,7 +105,7 @@ class SaddleJKO(Variational):
     """
 
     map: Map
-    critic: Critic
+    critic: ScalarField
     anchor: Anchor = Previous()
     training: Alternate = Alternate()
     particles: int = 100_000
@@ -121,7 +121,7 @@ class SaddleJKO(Variational):
         checks.at_least("held", self.kept, 1)
         if 2 * self.kept > self.particles:
             raise InputError(f"held must be at most half of the particles, got {self.held} of {self.particles}")
-        parts = ((self.map, Map), (self.critic, Critic), (self.training, Alternate), (self.anchor, Anchor))
+        parts = ((self.map, Map), (self.critic, ScalarField), (self.training, Alternate), (self.anchor, Anchor))
         check_parts("SaddleJKO", *parts, (self.warm, WarmStart))
 
     @property
@@ -183,7 +183,7 @@ class SaddleJKO(Variational):
     def _critics(self, state: State, count: int) -> nn.ModuleList:
         critics = nn.ModuleList(copy.deepcopy(self.critic).to(state.x) for _ in range(count))
         for k, critic in enumerate(critics):
-            assert isinstance(critic, Critic)
+            assert isinstance(critic, ScalarField)
             critic.reset(keys.generator(state.key, state.step, 4, k, device=state.x.device))
             critic.standardise(state.x)
         remember(critics, state.memory, "critics")
@@ -219,7 +219,7 @@ class _Game:
         for weight, term in self.plain:
             value = value + weight * term.energy(Cloud(y)).mean()
         for (weight, _, dual), critic in zip(self.duals, self.critics, strict=True):
-            value = value + weight * dual.a(critic(y), y).mean()
+            value = value + weight * dual.descended(critic, y).mean()
         return value
 
     def ascent(self, rows: Tensor, key: int) -> Tensor:
@@ -228,9 +228,9 @@ class _Game:
         loss = y.new_zeros(())
         for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
             z = self._draw(dual, len(y), keys.fold(key, k))
-            loss = loss - weight * (dual.a(critic(y), y).mean() - dual.b(critic(z), z).mean())
+            loss = loss - weight * dual.value(critic, y, z)
             if dual.penalty is not None:
-                loss = loss + weight * dual.penalty(critic, y, z)
+                loss = loss + weight * dual.penalty(critic, y, z, keys.fold(key, k, 1))
         return loss
 
     @torch.no_grad()

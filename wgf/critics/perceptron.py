@@ -1,14 +1,15 @@
-"""Critics: the functions over which a dual takes its supremum."""
+"""A multilayer perceptron as a critic."""
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from wgf import checks
+from wgf.critics.base import ScalarField
 from wgf.networks import MLP, Activation, Silu
 
 
-class Critic(nn.Module):
+class Critic(ScalarField):
     """u(x) = N((x − m)/s), (n, d) -> (n,): a multilayer perceptron of standardised inputs, zero at the start.
 
     m and s, mean and standard deviation per coordinate, are fixed when the critic first meets particles and are saved

@@ -1,0 +1,99 @@
+"""Critics: rows that do not mix, dtypes kept, the same weights from the same generator; Lipschitz where they say so."""
+
+import pytest
+import torch
+import zoo
+
+from wgf import autodiff
+from wgf.critics import Critic, ImageCritic, LipschitzCritic, ScalarField
+from wgf.errors import InputError
+
+every_critic = pytest.mark.parametrize("build", zoo.CRITICS, ids=list(zoo.CRITICS))
+
+
+def drawn(critic: ScalarField, seed: int = 0) -> ScalarField:
+    """With every weight drawn, those that start at zero included."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in critic.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) * 0.7)
+    return critic
+
+
+@every_critic
+def test_rows_do_not_mix_and_dtypes_are_kept(build):
+    for dtype in (torch.float32, torch.float64):
+        critic = drawn(zoo.CRITICS[build]()).to(dtype)
+        x = 3 + 2 * zoo.randn(1, 9, critic.dim, dtype=dtype)
+        critic.standardise(x)
+        u = critic(x)
+        assert u.shape == (9,)
+        assert u.dtype == dtype
+        torch.testing.assert_close(critic(x[[4, 1]]), u[[4, 1]])
+        assert float(u.detach().std()) > 1e-3
+
+
+@every_critic
+def test_the_same_generator_draws_the_same_weights(build):
+    x = zoo.randn(0, 20, zoo.CRITICS[build]().dim, dtype=torch.float32)
+    values = []
+    for seed in (0, 0, 1):
+        critic = zoo.CRITICS[build]()
+        critic.reset(torch.Generator().manual_seed(seed))
+        drawn_last = [p for p in critic.parameters() if not bool(p.any())]
+        with torch.no_grad():
+            for p in drawn_last:
+                p.fill_(0.1)
+        values.append(critic(x))
+    assert torch.equal(values[0], values[1])
+    assert not torch.equal(values[0], values[2])
+
+
+@every_critic
+def test_location_and_scale_of_the_inputs_are_taken_out(build):
+    """u of standardised rows moved and scaled is u of those rows, times the scale where the critic is Lipschitz."""
+    x = zoo.randn(0, 500, zoo.CRITICS[build]().dim)
+    first, moved = (drawn(zoo.CRITICS[build]()).double() for _ in range(2))
+    first.standardise(x)
+    moved.standardise(100 * x - 7)
+    factor = 1 if first.constant is None else 100
+    torch.testing.assert_close(moved(100 * x - 7), factor * first(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("L", [0.5, 4.0])
+def test_a_lipschitz_critic_is_as_steep_as_it_says_and_no_steeper(L, depth):
+    critic = drawn(LipschitzCritic(3, L, width=8, depth=depth)).double()
+    x = zoo.randn(0, 4000, 3)
+    critic.standardise(5 * x)
+    slope = autodiff.gradient(critic, 20 * x).norm(dim=1)
+    assert float(slope.max()) <= L * (1 + 1e-12)
+    assert float(slope.mean()) > 0.3 * L
+
+
+def test_a_lipschitz_critic_learns_a_distance():
+    """W₁ between a point and a sphere around it: sup E u(x) − u(0) = 1 over 1-Lipschitz u, at u = |x|."""
+    critic, generator = LipschitzCritic(2, 1.0, 32), torch.Generator().manual_seed(0)
+    critic.reset(generator)
+    optimiser = torch.optim.Adam(critic.parameters(), lr=2e-2)
+    zero = torch.zeros(1, 2)
+    for k in range(400):
+        optimiser.param_groups[0]["lr"] = 2e-2 * (1 - k / 400)
+        angle = 6.2832 * torch.rand(256, generator=generator)
+        gap = critic(torch.stack([angle.cos(), angle.sin()], 1)).mean() - critic(zero).mean()
+        optimiser.zero_grad()
+        (-gap).backward()
+        optimiser.step()
+    assert 0.97 < float(gap.detach()) <= 1 + 1e-5
+
+
+def test_bad_critics_are_refused():
+    for build, message in (
+        (lambda: Critic(0), "dim must be an integer of at least 1, got 0"),
+        (lambda: LipschitzCritic(2, 0.0), "the Lipschitz constant L must be a finite number above 0"),
+        (lambda: LipschitzCritic(2, width=1), "width must be an integer of at least 2"),
+        (lambda: ImageCritic(1, 0, 8), "height must be an integer of at least 1"),
+        (lambda: ImageCritic(1, 8, 8, blocks=0), "blocks must be an integer of at least 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build()

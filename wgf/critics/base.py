@@ -1,0 +1,30 @@
+"""What a critic is: a scalar function that a dual takes its supremum over."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ScalarField(nn.Module, ABC):
+    """u: R^d → R, (n, d) -> (n,), whose rows do not mix. A dual maps u into the domain of its conjugate (`Dual.head`).
+
+    A critic is a *template*: steppers copy it, move it to the particles' dtype and device, and call `reset`.
+    `constant`, where there is one, is a Lipschitz constant that holds for any weights.
+    """
+
+    dim: int
+    constant: float | None = None
+
+    @abstractmethod
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw initial weights from `generator`."""
+
+    @abstractmethod
+    def standardise(self, x: Float[Tensor, "n d"]) -> None:
+        """Fix what the function makes of location and scale of its inputs to those of the rows."""
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """u(x_i)."""
