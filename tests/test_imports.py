@@ -18,6 +18,7 @@ FLOORS = (  # of wgf, from the ground up: each may import itself and those befor
     {"law"},
     {"autodiff", "kernels", "networks", "shards"},
     {"functionals", "critics", "training"},
+    {"fitting"},
     {"maps"},  # above functionals: an explicit move is made of a first variation
     {"steppers"},
     {"observers", "problem"},

@@ -16,9 +16,8 @@ from wgf.functionals import Entropy, FDivergence, Functional, KullbackLeibler, T
 from wgf.law import Cloud, Gaussian
 from wgf.maps import Affine, Residual
 from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State
-from wgf.steppers.base import never
 from wgf.steppers.saddle import Anchor
-from wgf.training import Alternate
+from wgf.training import Alternate, never
 from wgf.tree import load_tree, save_tree
 
 A, B = zoo.doubles([2, 0.5], [0.5, 1]), zoo.doubles(1, -1)

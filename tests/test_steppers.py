@@ -17,8 +17,7 @@ from wgf.law import Empirical, Law, Pushforward
 from wgf.maps import Affine
 from wgf.observers import measured
 from wgf.steppers import JKO, Fresh, Langevin, Midpoint, Particles, SaddleJKO, State, Stepper, Weights
-from wgf.steppers.base import never
-from wgf.training import LBFGS
+from wgf.training import LBFGS, never
 from wgf.tree import load_tree, save_tree
 
 TAUS = (0.1, 0.05)

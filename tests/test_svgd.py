@@ -20,10 +20,10 @@ from wgf.kernels import Gaussian as GaussianKernel
 from wgf.law import Empirical, Gaussian
 from wgf.spec import build
 from wgf.steppers import SVGD, AdaGrad, AdamStep, Optimiser, Plain, State, stein_velocity
-from wgf.steppers.base import never
 from wgf.steppers.svgd import NEAR
 from wgf.steppers.updates import Update
 from wgf.targets import LogisticPosterior, design
+from wgf.training import never
 from wgf.tree import load_tree, save_tree
 
 KERNELS: list[Radial] = [GaussianKernel(0.9), InverseMultiquadric(1.1), Matern52(1.3)]

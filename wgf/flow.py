@@ -74,17 +74,17 @@ def evolve(
 ) -> Path:
     """Flow `rho0` down `F` by `stepper`, one step for each τ in `taus`; time is the sum of the steps taken.
 
-    Args: F, a functional; stepper; rho0, a law; taus, step sizes above zero; seed, the only source of randomness:
-    the same
-    seed, machine and thread count give the same bits; observers, told of every step and able to stop inside one;
-    stop, asked after each step; path, one to go on from: its state, not `rho0`, is then where
-    the flow starts, and a longer copy is returned.
-    Raises: Incompatible before the first step if the stepper cannot run F; InputError for a bad τ; Diverged, with
-    the path
-    so far as its attribute `path`, if training fails or particles fly off to infinity.
+    Args: F, a functional; stepper; rho0, a law; taus, step sizes above zero (∞, no cost, for a SaddleJKO);
+    seed, the only source of randomness: the same seed, machine and thread count give the same bits; observers, told of
+    every step and able to stop inside one; stop, asked after each step; path, one to go on from: its state, not `rho0`,
+    is then where the flow starts, and a longer copy is returned.
+    Raises: Incompatible before the first step if the stepper cannot run F; InputError for a bad τ; Diverged, with the
+    path so far as its attribute `path`, if training fails or particles fly off to infinity.
     """
     total = functional(F)
     sizes = step_sizes(taus)
+    if math.inf in sizes and not stepper.unbounded:
+        raise InputError(f"tau must be a finite number above 0 for {type(stepper).__name__}, got inf")
     checks.at_least("seed", seed, 0)
     if not stepper.sharded:
         shards.refuse(type(stepper).__name__, "run it in one process, outside shards.group(), or take Particles")
@@ -127,12 +127,12 @@ def evolve(
 
 
 def step_sizes(taus: Iterable[float]) -> list[float]:
-    """The step sizes as floats above zero; scalars of tensors and arrays count as numbers."""
+    """The step sizes as floats above zero, ∞ included; scalars of tensors and arrays count as numbers."""
     try:
         sizes = [float(tau) for tau in taus]
     except (TypeError, ValueError) as error:
         raise InputError(f"taus must be a sequence of step sizes such as [0.1] * 9, got {taus!r}") from error
-    return [checks.positive("tau", tau) for tau in sizes]
+    return [tau if tau == math.inf else checks.positive("tau", tau) for tau in sizes]
 
 
 def _begin(F: Functional, stepper: Stepper, law: Law, seed: int) -> Path:

@@ -26,6 +26,12 @@ class Progress:
 
 Watch: TypeAlias = Callable[[Progress], bool]
 Curve: TypeAlias = list[tuple[int, float]]
+Factory: TypeAlias = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+
+def never(progress: Progress) -> bool:
+    """The watch that never stops."""
+    return False
 
 
 class Objective(Protocol):
@@ -175,8 +181,8 @@ class Alternate:
     """min over a map, max over critics: `inner` critic steps for each map step, both by Adam with decay and averaging.
 
     Args: iterations, map steps; inner, critic steps for each; refit, critic steps at the end, against the final map;
-    batch; rate and critic_rate, first learning rates; final, last as a share of first; averaging; retries, as in
-    `Adam`.
+    batch; rate and critic_rate, first learning rates; final, last as a share of first; averaging; betas, of Adam;
+    retries, as in `Adam`; optimiser, a factory of torch optimisers from lists of parameters, to be taken for Adam.
     """
 
     iterations: int = 400
@@ -189,6 +195,7 @@ class Alternate:
     averaging: float = 0.98
     betas: tuple[float, float] = (0.5, 0.99)
     retries: int = 3
+    optimiser: Factory | None = None
 
     def __post_init__(self) -> None:
         for name in ("iterations", "inner", "batch"):
@@ -220,7 +227,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     averages, kept = [_copies(p) for p in players], [_copies(p) for p in players]
     rates, retries, began, curve = [recipe.rate, recipe.critic_rate], 0, time.perf_counter(), []
     device, every, iteration = players[0][0].device, max(1, recipe.iterations // 20), 0
-    optimisers = _optimisers(players, rates, recipe)
+    optimisers = _optimisers(players, recipe)
 
     def move(player: int, round: int, scale: float) -> Tensor:
         optimisers[player].param_groups[0]["lr"] = rates[player] * scale
@@ -254,7 +261,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
             _assign(averages[player], kept[player])
         if retries > recipe.retries:
             raise Diverged(f"the value of the game was not finite {retries} times, last at iteration {iteration}")
-        optimisers = _optimisers(players, rates, recipe)
+        optimisers = _optimisers(players, recipe)
     if not math.isfinite(curve[-1][1]):
         raise Diverged(f"the value of the game was not finite at its last iteration, {iteration}")
     _assign(players[0], averages[0])
@@ -266,8 +273,15 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     return curve
 
 
-def _optimisers(players: Sequence[list[nn.Parameter]], rates: list[float], recipe: Alternate) -> list[torch.optim.Adam]:
-    return [torch.optim.Adam(p, lr=rate, betas=recipe.betas) for p, rate in zip(players, rates, strict=True)]
+def _optimisers(players: Sequence[list[nn.Parameter]], recipe: Alternate) -> list[torch.optim.Optimizer]:
+    """One a player; rates are set before each step."""
+    made = [recipe.optimiser(p) if recipe.optimiser else torch.optim.Adam(p, betas=recipe.betas) for p in players]
+    for optimiser in made:
+        if not isinstance(optimiser, torch.optim.Optimizer) or isinstance(optimiser, torch.optim.LBFGS):
+            raise InputError(
+                f"the factory must make a torch optimiser that needs gradients only, got {type(optimiser).__name__}"
+            )
+    return made
 
 
 def _slice(rows: int, batch: int, key: int, iteration: int, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -150,14 +150,22 @@ class Variation:
         return autodiff.gradient(self.value, x, create_graph)
 
 
-def average(values: Tensor) -> Tensor:
-    """The mean over rows."""
-    return values.mean()
+class Merge(Protocol):
+    """What becomes of the values of b at draws of Γ, each of weight 1/m unless said otherwise."""
+
+    def __call__(self, values: Tensor, weights: Tensor | None = None) -> Tensor: ...
 
 
-def log_mean_exp(values: Tensor) -> Tensor:
-    """log of the mean of exponentials over rows."""
-    return values.logsumexp(0) - math.log(len(values))
+def average(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Σ w_i b_i."""
+    return values.mean() if weights is None else weights @ values
+
+
+def log_mean_exp(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """log Σ w_i e^{b_i}."""
+    if weights is None:
+        return values.logsumexp(0) - math.log(len(values))
+    return (values + weights.log()).logsumexp(0)
 
 
 @dataclass(frozen=True)
@@ -179,7 +187,7 @@ class Dual:
     head: Callable[[Tensor], Tensor]
     penalty: Callable[[Pointwise, Tensor, Tensor, int], Tensor] | None = None
     const: float = 0.0
-    merge: Callable[[Tensor], Tensor] = average
+    merge: Merge = average
     push: Callable[[Tensor, Tensor], Tensor] | None = None
     steepness: float = math.inf
 
@@ -191,15 +199,16 @@ class Dual:
         """What a map lowers, a(u(x), x) unless said otherwise: up to a constant δF/δρ at the optimum."""
         return (self.push or self.a)(critic(x), x)
 
-    def mass(self, critic: Pointwise, z: Float[Tensor, "m d"]) -> float:
-        """E_Γ[dρ/dΓ] as the critic has it, b′(u)/a′(u): 1 at the optimum, off it where Γ does not cover ρ.
+    def ratio(self, critic: Pointwise, z: Float[Tensor, "m d"]) -> Float[Tensor, " m"]:
+        """dρ/dΓ at draws of Γ as the critic has it, b′(u)/a′(u), with the weights of `merge` in place of a mean's.
 
-        nan where a or b is flat, so that the critic does not tell a ratio.
+        Its mean is 1 at the optimum, and off it where Γ does not cover ρ. Where a is flat (the hinge) it is given as 1.
         """
         with torch.enable_grad():
             u = critic(z).detach().requires_grad_()
-            up, down = (torch.autograd.grad(part(u, z).sum(), u)[0] for part in (self.b, self.a))
-        return float((up / down).mean())
+            down = torch.autograd.grad(self.a(u, z).sum(), u)[0]
+            up = torch.autograd.grad(self.merge(self.b(u, z)), u)[0] * len(z)
+        return torch.where(down == 0, torch.ones_like(up), up / down)
 
 
 def route(F: Functional, accepts: Sequence[type], stepper: str, instead: str = "") -> list[tuple[float, Term, type]]:

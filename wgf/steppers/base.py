@@ -15,7 +15,7 @@ from wgf.errors import Incompatible
 from wgf.functionals.base import Functional, OnAbsoluteDensity, OnDensity, OnSamples, OnShards, Term, Variation
 from wgf.law import Cloud, Empirical, Law, Pushforward, advance
 from wgf.maps.base import Map
-from wgf.training import Curve, Progress, Watch
+from wgf.training import Curve, Watch
 from wgf.tree import Tree
 
 
@@ -105,6 +105,8 @@ class Stepper(ABC):
     accepts: ClassVar[tuple[type, ...]]
     instead: ClassVar[str] = ""
     keeps_density: ClassVar[bool]
+    unbounded: ClassVar[bool] = False
+    """Whether it can take a step of τ = ∞, which has no cost."""
     sharded: ClassVar[bool] = False
     """Whether it moves the rows that `shards.group` gave this process, and gathers the others' where they interact."""
 
@@ -148,13 +150,10 @@ class Variational(Stepper):
     def step(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[State, Info]:
         map, memory, info = self.solve(F, state, tau, watch)
         after = self.advance(state, map, memory)
-        energy = known(observe(F, after, self.rows), info.dual)
-        return after, replace(info, energy=energy, moved=displacement(state.x, after.x), map=map)
-
-
-def never(progress: Progress) -> bool:
-    """The watch that never stops."""
-    return False
+        seen = observe(F, after, self.rows)
+        measures = {**info.measures, **_gaps(seen, info.dual, after)}
+        energy = known(seen, info.dual)
+        return after, replace(info, energy=energy, moved=displacement(state.x, after.x), measures=measures, map=map)
 
 
 def draw(law: Law, n: int, seed: int, scored: int) -> State:
@@ -228,6 +227,14 @@ def unique(name: str, taken: Collection[str]) -> str:
 def known(energies: Mapping[str, float], otherwise: Mapping[str, float]) -> dict[str, float]:
     """`energies`, with those of `otherwise` for what is NaN in it."""
     return {name: otherwise.get(name, value) if math.isnan(value) else value for name, value in energies.items()}
+
+
+def _gaps(energies: Mapping[str, float], duals: Mapping[str, float], state: State) -> dict[str, float]:
+    """How far the critic's value of a term lies below that of its density, where that is known: 0 at the optimum."""
+    if state.log_base is None:
+        return {}
+    both = {name: energies[name] - value for name, value in duals.items() if name in energies}
+    return {f"duality gap, {name}": gap for name, gap in both.items() if math.isfinite(gap)}
 
 
 @torch.no_grad()

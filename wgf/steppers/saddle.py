@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from wgf import checks, keys
+from wgf.autodiff import gradient
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
+from wgf.fitting import worth
 from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
@@ -101,7 +103,10 @@ class SaddleJKO(Variational):
     Terms with energies on samples enter as they are; the others through their duals, one critic each. Particles and
     critics are warm-started. Sources: Fan et al. 2022, Algorithm 1 (`Previous()`); Choi et al. 2024 (`Base()`).
     Args: map and critic, templates; anchor; training, the schedule of the game; particles; held, rows of the pool kept
-    for the critic's value and the energies; warm, where each map starts.
+    for the critic's value and the energies; warm, where each map starts; r1 ≥ 0, the weight γ of the critic's penalty
+    γ/2·E_Γ|∇u|² (Mescheder et al. 2018, arXiv 1801.04406, eq. 9).
+
+    τ = ∞ leaves the cost out: with one step, the adversarial game of a generator.
     """
 
     map: Map
@@ -111,14 +116,17 @@ class SaddleJKO(Variational):
     particles: int = 100_000
     held: int | None = None
     warm: WarmStart = Weights()
+    r1: float = 0.0
 
     accepts: ClassVar[tuple[type, ...]] = (OnSamples, HasDual)
     instead: ClassVar[str] = "JKO"
     keeps_density: ClassVar[bool] = True
+    unbounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checks.at_least("particles", self.particles, 2)
         checks.at_least("held", self.kept, 1)
+        checks.not_negative("r1", self.r1)
         if 2 * self.kept > self.particles:
             raise InputError(f"held must be at most half of the particles, got {self.held} of {self.particles}")
         parts = ((self.map, Map), (self.critic, ScalarField), (self.training, Alternate), (self.anchor, Anchor))
@@ -167,9 +175,10 @@ class SaddleJKO(Variational):
         map.eval().requires_grad_(False)
         critics.eval().requires_grad_(False)
         memory = {"map": dict(map.state_dict()), "critics": dict(critics.state_dict()), "references": game.references}
-        measures = {"folded": folded_share(map, game.source[: self.kept])}
+        values, measures = game.values()
+        measures = {"folded": folded_share(map, game.source[: self.kept]), **measures}
         seconds = time.perf_counter() - began
-        return map, memory, Info(dual=game.values(), curve=curve, measures=measures, seconds=seconds)
+        return map, memory, Info(dual=values, curve=curve, measures=measures, seconds=seconds)
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return self.anchor.advance(state, map, memory)
@@ -194,7 +203,7 @@ class _Game:
     """One step's value: E[cost]/τ + samples' energies + weighted duals."""
 
     def __init__(self, stepper: SaddleJKO, F: Functional, state: State, tau: float) -> None:
-        self.anchor, self.held, self.tau = stepper.anchor, stepper.kept, tau
+        self.anchor, self.held, self.tau, self.r1 = stepper.anchor, stepper.kept, tau, stepper.r1
         self.state, self.source = state, stepper.anchor.source(state)
         self.rows = len(state.x) - self.held
         routed = route(F, stepper.accepts, "SaddleJKO", stepper.instead)
@@ -231,17 +240,25 @@ class _Game:
             loss = loss - weight * dual.value(critic, y, z)
             if dual.penalty is not None:
                 loss = loss + weight * dual.penalty(critic, y, z, keys.fold(key, k, 1))
+            if self.r1:
+                loss = loss + 0.5 * self.r1 * gradient(critic, z, create_graph=True).square().sum(1).mean()
         return loss
 
     @torch.no_grad()
-    def values(self, draws: int = 65_536) -> dict[str, float]:
-        """Each dual's value, weight included, at the final map and critic: on held rows and fresh draws of Γ."""
+    def values(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Each dual's value, weight included, at the final map and critic, and the mass E_Γ[dρ/dΓ] of its critic.
+
+        On held rows and fresh draws of Γ. The mass is 1 where Γ covers the particles and the critic has converged.
+        """
         y, _ = self._moved(torch.arange(self.held, device=self.state.x.device))
         seen: dict[str, float] = {}
+        measures: dict[str, float] = {}
         for k, ((weight, name, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
-            z = self._draw(dual, draws, keys.fold(self.state.key, self.state.step, 5, k))
-            seen[unique(name, seen)] = weight * float(dual.value(critic, y, z))
-        return seen
+            assert isinstance(critic, ScalarField)
+            found = worth(dual, critic, y, seed=keys.fold(self.state.key, self.state.step, 5, k))
+            name = unique(name, seen)
+            seen[name], measures[f"mass, {name}"] = weight * found.value, found.mass
+        return seen, measures
 
     def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         return self.anchor.cost(self.map, self.source[rows], self.state.x[rows])

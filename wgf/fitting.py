@@ -1,0 +1,119 @@
+"""A critic fitted to a dual on given particles: the inner problem of a saddle step on its own, and what it is worth."""
+
+import copy
+import logging
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wgf import checks, keys
+from wgf.critics import ScalarField
+from wgf.errors import Incompatible, InputError
+from wgf.functionals.base import Dual, Pointwise
+from wgf.training import Adam, Recipe, Watch, never
+
+DRAWS = 65_536
+"""Draws of Γ that a critic is scored on."""
+
+FEW = 100
+"""Draws of Γ that must carry a value: fewer, and it is mostly chance."""
+
+OFF = 0.1
+"""How far E_Γ[dρ/dΓ] may be from 1."""
+
+log = logging.getLogger("wgf.fitting")
+
+
+class Worth(NamedTuple):
+    """A dual's value at a critic with its standard error; E_Γ[dρ/dΓ] as the critic has it; how many draws carry it."""
+
+    value: float
+    error: float
+    mass: float
+    carried: float
+
+
+def fit(
+    dual: Dual,
+    critic: ScalarField,
+    x: Float[Tensor, "n d"],
+    recipe: Recipe = Adam(1500, 4096, 5e-3),
+    *,
+    seed: int = 0,
+    held: int | None = None,
+    watch: Watch = never,
+) -> ScalarField:
+    """A copy of `critic` at which sup_u E_ρ a(u) − E_Γ b(u) is nearly reached, ρ the empirical law of the rows x.
+
+    Γ is sampled afresh in every batch. The best weights are chosen on `held` rows (a tenth, or 4096 if that is less),
+    which are not trained on. Raises: InputError for bad rows or a bad `held`; Incompatible for another width; Diverged
+    from training.
+    """
+    x = checks.rows("the rows x", x)
+    kept = min(4096, max(1, len(x) // 10)) if held is None else checks.at_least("held", held, 1)
+    if kept >= len(x):
+        raise InputError(f"held must be below the number of rows, got {kept} of {len(x)}")
+    for name, width in (("critic", critic.dim), ("law Γ", dual.gamma.dim)):
+        if width != x.shape[1]:
+            raise Incompatible(f"the {name} has {width} dimensions, but the rows have {x.shape[1]}")
+    fitted = copy.deepcopy(critic).to(x)
+    fitted.reset(keys.generator(seed, 0, device=x.device))
+    fitted.standardise(x)
+    recipe.minimise(_Fit(dual, fitted, x, kept, seed), fitted, keys.fold(seed, 1), watch)
+    return fitted.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def worth(dual: Dual, critic: Pointwise, x: Float[Tensor, "n d"], draws: int = DRAWS, *, seed: int = 0) -> Worth:
+    """What the dual makes of the critic on rows x of ρ and fresh draws of Γ.
+
+    Logs a warning where the number says little: where Γ hardly meets ρ, or few draws carry the mean.
+    """
+    z = dual.gamma.sample(draws, keys.generator(seed, 2, device=dual.gamma.like.device)).to(x)
+    a, b = dual.a(critic(x), x), dual.b(critic(z), z)
+    value, error = float(a.mean() - dual.merge(b) + dual.const), _error(dual, a, b)
+    ratio = dual.ratio(critic, z)
+    mass, carried = float(ratio.mean()), float(ratio.sum() ** 2 / ratio.square().sum())
+    if carried < FEW:
+        log.warning("the dual's value %.3g rests on %.0f of %d draws of its reference law", value, carried, draws)
+    if not abs(mass - 1) <= OFF:
+        log.warning(
+            "the dual's critic gives the particles the mass %.3g under its reference law, where it should be 1: the law"
+            " does not cover them, or the critic has not converged",
+            mass,
+        )
+    return Worth(value, error, mass, carried)
+
+
+def _error(dual: Dual, a: Tensor, b: Tensor) -> float:
+    """The standard error of a mean of a minus what becomes of b, by its slope in the weight of each draw."""
+    with torch.enable_grad():
+        weights = torch.full_like(b, 1 / len(b)).requires_grad_()
+        (slope,) = torch.autograd.grad(dual.merge(b, weights), weights)
+    return math.sqrt(float(a.var() / len(a) + slope.var() / len(b)))
+
+
+class _Fit:
+    """The objective: minus the dual's value plus the critic's penalty, on batches."""
+
+    def __init__(self, dual: Dual, critic: ScalarField, x: Tensor, held: int, seed: int) -> None:
+        self.dual, self.critic, self.x, self.held, self.seed = dual, critic, x, held, seed
+        self.rows = len(x) - held
+        self.z = self._draw(DRAWS, keys.fold(seed, 3))
+
+    def loss(self, rows: Tensor, key: int) -> Tensor:
+        return self._minus(self.x[rows + self.held], self._draw(len(rows), key), key)
+
+    @torch.no_grad()
+    def score(self) -> float:
+        return float(self._minus(self.x[: self.held], self.z, self.seed))
+
+    def _minus(self, x: Tensor, z: Tensor, key: int) -> Tensor:
+        loss = -self.dual.value(self.critic, x, z)
+        return loss if self.dual.penalty is None else loss + self.dual.penalty(self.critic, x, z, keys.fold(key, 1))
+
+    def _draw(self, n: int, key: int) -> Tensor:
+        return self.dual.gamma.sample(n, keys.generator(key, device=self.dual.gamma.like.device)).to(self.x)
