@@ -61,8 +61,9 @@ def fit(
             raise Incompatible(f"the {name} has {width} dimensions, but the rows have {x.shape[1]}")
     fitted = copy.deepcopy(critic).to(x)
     fitted.reset(keys.generator(seed, 0, device=x.device))
-    fitted.standardise(x)
-    recipe.minimise(_Fit(dual, fitted, x, kept, seed), fitted, keys.fold(seed, 1), watch)
+    problem = _Fit(dual, fitted, x, kept, seed)
+    fitted.standardise(met(x, problem.z))
+    recipe.minimise(problem, fitted, keys.fold(seed, 1), watch)
     return fitted.eval().requires_grad_(False)
 
 
@@ -86,6 +87,12 @@ def worth(dual: Dual, critic: Pointwise, x: Float[Tensor, "n d"], draws: int = D
             mass,
         )
     return Worth(value, error, mass, carried)
+
+
+def met(x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, "k d"]:
+    """As many rows of both, so that a critic knows where it will be asked: on the particles, on Γ, and between."""
+    count = min(len(x), len(z))
+    return torch.cat([x[:count], z[:count]])
 
 
 def _error(dual: Dual, a: Tensor, b: Tensor) -> float:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from validation.report import Check, Context, Report, at_most
 from validation.studies._plots import axes, finish
@@ -16,7 +15,6 @@ from wgf.fitting import Worth, fit, worth
 from wgf.functionals import (
     Alpha,
     DonskerVaradhan,
-    Dual,
     Entropy,
     F,
     FDivergence,
@@ -32,7 +30,7 @@ from wgf.functionals import (
     SquaredHellinger,
     TotalVariation,
 )
-from wgf.law import Box, Cloud, Empirical, Gaussian, Law
+from wgf.law import Box, Cloud, Empirical, Gaussian, Law, Mixture
 from wgf.training import Adam
 
 NAME = "duals"
@@ -66,7 +64,7 @@ class Case:
 
 def study(quick: bool = False) -> Report:
     """Every dual: within 2 % (Gaussians) or 5 % (uniforms) on fresh samples, never above by three standard errors."""
-    recipe = Adam(600 if quick else 2500, 4096, 5e-3)
+    recipe = Adam(1500 if quick else 3000, 4096, 5e-3)
     checks: list[Check] = []
     short_of: dict[str, tuple[float, float]] = {}
     for k, case in enumerate(cases(quick)):
@@ -75,7 +73,7 @@ def study(quick: bool = False) -> Report:
         checks.append(at_most(NAME, f"{case.name}: short of its closed form, relative", short, case.within))
         checks.append(at_most(NAME, f"{case.name}: above it, in standard errors", over, 3.0))
         short_of[case.name] = short, found.error / abs(case.exact)
-    checks += list(diracs(recipe)) + list(bounds(recipe, quick))
+    checks += list(diracs()) + list(bounds(recipe, quick))
     return Report(NAME, tuple(checks), tuple(hopeless(recipe, quick)), _figure(short_of))
 
 
@@ -91,7 +89,7 @@ def cases(quick: bool) -> Iterator[Case]:
     """The family between two Gaussians and between nested uniforms; other terms at laws of known value."""
     d = 2
     rho, pi = Gaussian([0.6, -0.3], [[0.8, 0.2], [0.2, 0.6]]), Gaussian.standard(d)
-    members = MEMBERS[:4] if quick else MEMBERS
+    members = MEMBERS[:3] if quick else MEMBERS
 
     def critic() -> ScalarField:
         return Critic(d, 64, 2)
@@ -120,36 +118,40 @@ def cases(quick: bool) -> Iterator[Case]:
         0.05,
         critic,
     )
-    box = Box([0.0, 0.0], [2.0, 3.0])
-    yield Case("Entropy, a uniform law", Entropy(), box, -math.log(6.0), 0.02, critic)
+    two = Mixture([Gaussian([-1.0, 0.0], 0.5 * torch.eye(2)), Gaussian([1.5, 0.5], 0.8 * torch.eye(2))], [0.4, 0.6])
+    yield Case("Entropy, two Gaussians", Entropy(), two, entropy(two), 0.02, critic)
     if not quick:
-        yield Case("Entropy(tight), a uniform law", Entropy(tight=True), box, -math.log(6.0), 0.02, critic)
+        yield Case("Entropy(tight), two Gaussians", Entropy(tight=True), two, entropy(two), 0.02, critic)
     density = 1 / (4 * math.pi * math.sqrt(float(torch.linalg.det(rho.covariance))))
     yield Case("PowerEntropy(2), a Gaussian", PowerEntropy(2), rho, density, 0.02, critic)
 
 
-def between(f: F, rho: Gaussian, pi: Gaussian) -> float:
-    """D_f of two Gaussians on the plane, by quadrature on a grid: to 1e-6 and better."""
-    side = torch.linspace(-9, 9, 1801, dtype=torch.float64)
-    grid = torch.cartesian_prod(side, side)
-    log_rho, log_pi = (law.to(torch.float64).log_prob(grid) for law in (rho, pi))
-    terms = log_pi.exp() * f.value((log_rho - log_pi).exp())
-    return float(terms.nan_to_num(0.0, 0.0, 0.0).sum() * (side[1] - side[0]) ** 2)
+SIDE = torch.linspace(-9, 9, 1801, dtype=torch.float64)
+GRID, CELL = torch.cartesian_prod(SIDE, SIDE), float(SIDE[1] - SIDE[0]) ** 2
 
 
-def diracs(recipe: Adam) -> Iterator[Check]:
+def between(f: F, rho: Law, pi: Law) -> float:
+    """D_f of two laws on the plane that decay like Gaussians, by quadrature."""
+    log_rho, log_pi = (law.to(torch.float64).log_prob(GRID) for law in (rho, pi))
+    return float((log_pi.exp() * f.value((log_rho - log_pi).exp())).nan_to_num(0.0, 0.0, 0.0).sum() * CELL)
+
+
+def entropy(rho: Law) -> float:
+    """∫ρ log ρ on the plane, by the same."""
+    log_rho = rho.to(torch.float64).log_prob(GRID)
+    return float((log_rho.exp() * log_rho).sum() * CELL)
+
+
+def diracs() -> Iterator[Check]:
     """Lipschitz-regularised KL between two points is L|a − b|, by penalty and by construction."""
     a, b = torch.tensor([[1.0, 1.0]]).repeat(1000, 1), Empirical(torch.zeros(1000, 2))
     for L in (0.5, 3.0):
         for way, critic, weight in (("penalty", Critic(2), 10.0), ("construction", LipschitzCritic(2, L), 0.0)):
             dual = Lipschitz(FDivergence(KullbackLeibler(), b), L, weight).dual({})
-            value = _at_points(dual, fit(dual, critic, a, recipe, seed=3), a)
+            fitted = fit(dual, critic, a, Adam(600, 256, 2e-2), seed=3)
+            value = worth(dual, fitted, a, 1000).value
             off = abs(value / (L * math.sqrt(2)) - 1)
             yield at_most(NAME, f"two Diracs, L = {L:g}, by {way}: relative error of L|a − b|", off, 0.01)
-
-
-def _at_points(dual: Dual, critic: ScalarField, a: Tensor) -> float:
-    return worth(dual, critic, a, 1000).value
 
 
 def bounds(recipe: Adam, quick: bool) -> Iterator[Check]:

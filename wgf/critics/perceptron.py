@@ -12,8 +12,8 @@ from wgf.networks import MLP, Activation, Silu
 class Critic(ScalarField):
     """u(x) = N((x − m)/s), (n, d) -> (n,): a multilayer perceptron of standardised inputs, zero at the start.
 
-    m and s, mean and standard deviation per coordinate, are fixed when the critic first meets particles and are saved
-    with its weights. Its raw output u is mapped into a dual's domain by the dual (`Dual.head`).
+    m and s, mean and standard deviation per coordinate, are fixed when the critic first meets particles and reference
+    law, and are saved with its weights. Its raw output u is mapped into a dual's domain by the dual (`Dual.head`).
     """
 
     mean: Tensor

@@ -13,7 +13,7 @@ from wgf import checks, keys
 from wgf.autodiff import gradient
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
-from wgf.fitting import worth
+from wgf.fitting import met, worth
 from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
@@ -169,7 +169,7 @@ class SaddleJKO(Variational):
     def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
         began = time.perf_counter()
         game = _Game(self, F, state, tau)
-        map, critics = self.warm(self.map, state), self._critics(state, len(game.duals))
+        map, critics = self.warm(self.map, state), self._critics(state, game)
         game.join(map.train(), critics.train())
         curve = saddle(game, map, critics, self.training, keys.fold(state.key, state.step, 2), watch)
         map.eval().requires_grad_(False)
@@ -189,12 +189,12 @@ class SaddleJKO(Variational):
     def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
         return self.anchor.law(previous, base, info)
 
-    def _critics(self, state: State, count: int) -> nn.ModuleList:
-        critics = nn.ModuleList(copy.deepcopy(self.critic).to(state.x) for _ in range(count))
-        for k, critic in enumerate(critics):
+    def _critics(self, state: State, game: "_Game") -> nn.ModuleList:
+        critics = nn.ModuleList(copy.deepcopy(self.critic).to(state.x) for _ in game.duals)
+        for k, (critic, (_, _, dual)) in enumerate(zip(critics, game.duals, strict=True)):
             assert isinstance(critic, ScalarField)
             critic.reset(keys.generator(state.key, state.step, 4, k, device=state.x.device))
-            critic.standardise(state.x)
+            critic.standardise(met(state.x, game.draw(dual, len(state.x), keys.fold(state.key, state.step, 4, k, 1))))
         remember(critics, state.memory, "critics")
         return critics
 
@@ -236,7 +236,7 @@ class _Game:
             y, _ = self._moved(rows + self.held)
         loss = y.new_zeros(())
         for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
-            z = self._draw(dual, len(y), keys.fold(key, k))
+            z = self.draw(dual, len(y), keys.fold(key, k))
             loss = loss - weight * dual.value(critic, y, z)
             if dual.penalty is not None:
                 loss = loss + weight * dual.penalty(critic, y, z, keys.fold(key, k, 1))
@@ -263,5 +263,6 @@ class _Game:
     def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         return self.anchor.cost(self.map, self.source[rows], self.state.x[rows])
 
-    def _draw(self, dual: Dual, n: int, key: int) -> Tensor:
+    def draw(self, dual: Dual, n: int, key: int) -> Tensor:
+        """n rows of Γ, in the dtype and on the device of the particles."""
         return dual.gamma.sample(n, keys.generator(key, device=dual.gamma.like.device)).to(self.state.x)
