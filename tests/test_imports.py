@@ -21,6 +21,7 @@ FLOORS = (  # of wgf, from the ground up: each may import itself and those befor
     {"fitting"},
     {"maps"},  # above functionals: an explicit move is made of a first variation
     {"steppers"},
+    {"methods"},
     {"observers", "problem"},
     {"flow"},
 )

@@ -2,17 +2,18 @@
 
 import inspect
 import math
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 import torch
 
-from wgf import registry, spec
+from wgf import flags, registry, spec
 from wgf.critics import Critic
 from wgf.errors import SpecError
 from wgf.functionals import Interaction, Term
-from wgf.maps import Affine, Compose, Euler, Heun, Hutchinson, Map, NeuralODE, OTFlow, Residual
+from wgf.maps import ICNN, Affine, Compose, Euler, Heun, Hutchinson, Map, NeuralODE, OTFlow, Residual
 from wgf.networks import Silu
 from wgf.schedule import Constant, Geometric, Schedule
 from wgf.steppers import JKO, Base, Fresh, Langevin, Midpoint, Particles, SaddleJKO, Splitting, Stepper
@@ -332,3 +333,67 @@ def test_schemes_are_components_too():
     built = stepper({"type": "particles", "scheme": "heun", "substeps": 3})
     assert built == Particles(scheme=Heun(), substeps=3)
     assert stepper("particles") == Particles(scheme=Euler())
+
+
+# Methods
+
+
+@pytest.fixture
+def methods(monkeypatch):
+    """The entry points of the package, whatever was installed."""
+    from importlib.metadata import EntryPoint
+
+    from wgf import registry
+
+    names = {"variational-wgf": "wgf.methods:variational_wgf", "semidual-jko": "wgf.methods:semidual_jko"}
+    points = {name: EntryPoint(name, value, spec.METHODS) for name, value in names.items()}
+    points["no-stepper"] = EntryPoint("no-stepper", "wgf.keys:fold", spec.METHODS)
+    declared = registry.declared
+    monkeypatch.setattr(registry, "declared", lambda group: points if group == spec.METHODS else declared(group))
+
+
+def test_a_method_stands_for_its_stepper(methods):
+    built = spec.build(
+        {"problem": {"type": "heat", "dim": 3}, "method": {"type": "semidual-jko", "critic": {"width": 5}}}
+    )
+    assert isinstance(built.stepper, SaddleJKO)
+    assert built.stepper.anchor == Base()
+    assert built.stepper.map.dim == built.stepper.critic.dim == 3
+    assert built.spec["method"]["particles"] == 100_000
+    assert "stepper" not in built.spec
+    assert spec.resolve(built.spec) == built.spec
+    assert spec.build(built.spec).stepper.critic.network.layers[0].weight.shape == (5, 3)
+
+
+def test_variational_wgf_composes_its_parts(methods):
+    said = {"type": "variational-wgf", "map": "icnn", "forward": ["interaction"], "second_order": True}
+    built = spec.build({"problem": "mckean-vlasov", "method": said}).stepper
+    assert isinstance(built, Splitting)
+    assert built.forward == (Interaction,)
+    assert isinstance(built.inner, Midpoint)
+    assert isinstance(built.inner.inner.map, ICNN)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"method": "semidual-jkoo"}, "method.type = 'semidual-jkoo' is not a method; did you mean semidual-jko"),
+        ({"method": {}}, "method needs a type; choose from"),
+        ({"method": "semidual-jko", "stepper": "jko"}, "the stepper is given twice, by stepper and by method"),
+        ({"method": "no-stepper"}, "is not a function annotated to return a Stepper"),
+        ({"method": {"type": "semidual-jko", "r1": -1.0}}, "method: r1 must be a finite number from 0 on, got -1.0"),
+        ({"method": {"type": "semidual-jko", "widht": 1}}, "method.widht = 1 is not a key"),
+    ],
+)
+def test_bad_methods_are_refused(methods, raw, message):
+    with pytest.raises(SpecError, match=re.escape(message)):
+        spec.build({"problem": "heat", **raw})
+
+
+def test_flags_choose_a_method(methods):
+    assert flags.assemble("heat", method="semidual-jko", particles=9)["method"] == {
+        "type": "semidual-jko",
+        "particles": 9,
+    }
+    with pytest.raises(SpecError, match="--stepper jko and --method semidual-jko both say how to step"):
+        flags.assemble("heat", "jko", method="semidual-jko")

@@ -8,7 +8,7 @@ from wgf.benches import BENCHES
 from wgf.data import Dataset
 from wgf.maps import Map
 from wgf.schedule import Schedule
-from wgf.spec import PROBLEMS
+from wgf.spec import METHODS, PROBLEMS
 from wgf.steppers import Stepper
 from wgf.studies import STUDIES
 from wgf.training import Recipe
@@ -24,7 +24,7 @@ KINDS: dict[str, type] = {
 
 def everything() -> dict[str, dict[str, Any]]:
     """By title, what each name stands for; where an entry point cannot be loaded, why."""
-    found: dict[str, dict[str, Any]] = {"problems": _declared(PROBLEMS)}
+    found: dict[str, dict[str, Any]] = {"problems": _declared(PROBLEMS), "methods": _declared(METHODS)}
     found |= {title: dict(registry.components(kind)) for title, kind in KINDS.items()}
     return found | {"studies": _declared(STUDIES), "benches": _declared(BENCHES)}
 

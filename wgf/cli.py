@@ -70,7 +70,7 @@ def start(
 
 @app.command("list")
 def list_() -> None:
-    """What there is to choose from: problems, steppers, maps, training recipes, data sets, studies, benches."""
+    """What there is: problems, methods, steppers, maps, training recipes, data sets, studies, benches."""
     from wgf import catalogue, tables
 
     console = Console()
@@ -83,6 +83,7 @@ def run(
     target: Annotated[str, typer.Argument(help="A problem (see wgf list) or a spec, FILE.toml.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The run folder: empty, or nothing yet.", show_default=False)],
     stepper: Annotated[str | None, typer.Option(help="A stepper (jko by default).")] = None,
+    method: Annotated[str | None, typer.Option(help="A published method, in place of a stepper.")] = None,
     tau: Annotated[
         float | None,
         typer.Option(parser=_real, metavar="TAU", help="Step size; alone, as many steps as reach the horizon."),
@@ -102,7 +103,7 @@ def run(
     from wgf import flags, runs, spec
 
     runs.refuse_used(out)
-    raw = flags.assemble(target, stepper, tau, steps, seed, dtype, particles, settings or ())
+    raw = flags.assemble(target, stepper, tau, steps, seed, dtype, particles, settings or (), method)
     experiment = spec.build(raw)
     _flow(out, experiment, lambda bar: runs.run(experiment, out, [bar]))
 

@@ -9,12 +9,13 @@ from typing import Any, TypeAlias, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from wgf import registry
+from wgf.critics import Critic, ScalarField
 from wgf.errors import InputError, SpecError
 from wgf.maps import Map, Residual
 from wgf.registry import Parameter
 from wgf.steppers import JKO, Stepper, Variational
 
-STANDING: dict[type, type] = {Map: Residual, Stepper: JKO, Variational: JKO}
+STANDING: dict[type, type] = {Map: Residual, ScalarField: Critic, Stepper: JKO, Variational: JKO}
 """What is taken where a component is required and a spec says nothing of it."""
 
 Table: TypeAlias = dict[str, Any]

@@ -21,18 +21,27 @@ def assemble(
     dtype: str | None = None,
     particles: int | None = None,
     settings: Iterable[str] = (),
+    method: str | None = None,
 ) -> Table:
     """The spec of `target`, a problem or a .toml file, under the flags; checked only when it is built.
 
-    A tau or a number of steps replaces the file's whole schedule, and another stepper all of the file's stepper.
+    A tau or a number of steps replaces the file's whole schedule, and another stepper or method all of the file's.
+    Raises: SpecError for both a stepper and a method.
     """
+    if stepper is not None and method is not None:
+        raise SpecError(f"--stepper {stepper} and --method {method} both say how to step; keep one of them")
     raw = spec.read(Path(target)) if target.endswith(".toml") else {"problem": {"type": target}}
     if stepper is not None and as_table(raw.get("stepper", {}), "stepper").get("type") != stepper:
         raw["stepper"] = {"type": stepper}
+    if method is not None and as_table(raw.get("method", {}), "method").get("type") != method:
+        raw["method"] = {"type": method}
+    for given, other in ((stepper, "method"), (method, "stepper")):
+        if given is not None:
+            raw.pop(other, None)
     if tau is not None or steps is not None:
         raw = {key: value for key, value in raw.items() if key not in ("tau", "steps", "taus", "schedule")}
-    given = {"tau": tau, "steps": steps, "seed": seed, "dtype": dtype}
-    raw |= {key: value for key, value in given.items() if value is not None}
+    plain = {"tau": tau, "steps": steps, "seed": seed, "dtype": dtype}
+    raw |= {key: value for key, value in plain.items() if value is not None}
     for setting in settings:
         override(raw, setting)
     if particles is not None:
@@ -80,6 +89,10 @@ def literal(text: str) -> Any:
 
 def _particles(raw: Table) -> list[str]:
     """Where the stepper, or the one inside it, counts its particles."""
+    if "method" in raw:
+        if "particles" not in registry.parameters(spec.method(as_table(raw["method"], "method"))):
+            raise SpecError("--particles: the method has no number of particles")
+        return ["method", "particles"]
     path, base, table = ["stepper"], Stepper, raw.get("stepper", {})
     while True:
         place = ".".join(path)

@@ -1,7 +1,7 @@
 """Specs: a run as plain nested tables, checked against the constructors it names, and written out complete."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,9 @@ from wgf.steppers import Stepper
 
 PROBLEMS = "wgf.problems"
 """The entry points that name the problems."""
-ROOT = ("seed", "dtype", "tau", "steps", "taus", "schedule", "problem", "stepper")
+METHODS = "wgf.methods"
+"""The entry points that name the published methods: functions that return a stepper."""
+ROOT = ("seed", "dtype", "tau", "steps", "taus", "schedule", "problem", "stepper", "method")
 """The keys of a spec."""
 STEPS = 9
 """How many steps cover a problem's horizon where a spec gives neither their size nor their number."""
@@ -38,8 +40,9 @@ class Experiment:
 def build(raw: Mapping[str, Any]) -> Experiment:
     """The experiment that a spec describes; its `spec` is complete: every default written out, None left out.
 
-    Keys: problem and stepper, names or tables with a `type`; the steps as tau and steps, as taus, or as a schedule
-    (by default 9 equal ones to the problem's horizon); seed (0); dtype of the particles, "float32" or "float64".
+    Keys: problem and stepper (or method), names or tables with a `type`; the steps as tau and steps, as taus, or as a
+    schedule (by default 9 equal ones to the problem's horizon); seed (0); dtype of the particles, "float32" or
+    "float64".
     Raises: SpecError, one sentence that names the key's full path, its value, and what is valid.
     """
     refuse_unknown(raw, ROOT, "")
@@ -48,8 +51,8 @@ def build(raw: Mapping[str, Any]) -> Experiment:
     problem_table, problem = _problem(raw)
     problem = replace(problem, initial=problem.initial.to(getattr(torch, dtype)))
     said, taus = _taus(raw, problem.horizon)
-    stepper_table, stepper = Reader(problem.dim).component(Stepper, raw.get("stepper", {}), "stepper")
-    spec = {"seed": seed, "dtype": dtype, **said, "problem": problem_table, "stepper": stepper_table}
+    mover, stepper = _stepper(raw, problem.dim)
+    spec = {"seed": seed, "dtype": dtype, **said, "problem": problem_table, **mover}
     return Experiment(problem, stepper, taus, seed, spec)
 
 
@@ -84,6 +87,30 @@ def _problem(raw: Mapping[str, Any]) -> tuple[Table, Problem]:
         raise SpecError(f"problem.type = {table['type']!r} is not a function annotated to return a Problem")
     said, problem = Reader().call(factory, table, "problem")
     return {"type": table["type"], **said}, problem
+
+
+def method(table: Table) -> Callable[..., Stepper]:
+    """The function that a table's `type` names. Raises: SpecError where it is none that returns a stepper."""
+    if "type" not in table:
+        raise SpecError(f"method needs a type; choose from {', '.join(registry.declared(METHODS))}")
+    factory = registry.loaded(METHODS, table["type"], "method.type", "a method")
+    kind = registry.returned(factory) if callable(factory) else None
+    if not (isinstance(kind, type) and issubclass(kind, Stepper)):
+        raise SpecError(f"method.type = {table['type']!r} is not a function annotated to return a Stepper")
+    made: Callable[..., Stepper] = factory
+    return made
+
+
+def _stepper(raw: Mapping[str, Any], dim: int) -> tuple[Table, Stepper]:
+    """How the spec says its stepper, written out: by itself, or by a method."""
+    if "method" not in raw:
+        table, stepper = Reader(dim).component(Stepper, raw.get("stepper", {}), "stepper")
+        return {"stepper": table}, stepper
+    if "stepper" in raw:
+        raise SpecError("the stepper is given twice, by stepper and by method; keep one of them")
+    table = as_table(raw["method"], "method")
+    said, made = Reader(dim).call(method(table), table, "method")
+    return {"method": {"type": table["type"], **said}}, made
 
 
 def _taus(raw: Mapping[str, Any], horizon: float) -> tuple[Table, Sequence[float]]:

@@ -1,0 +1,6 @@
+"""The published methods, each a composition of steppers, maps, critics and schedules."""
+
+from wgf.methods.semidual_jko import semidual_jko
+from wgf.methods.variational_wgf import variational_wgf
+
+__all__ = ["semidual_jko", "variational_wgf"]
