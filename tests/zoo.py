@@ -95,6 +95,7 @@ from wgf.steppers import (
     AdamStep,
     AdjustedLangevin,
     Base,
+    CriticParticles,
     Fresh,
     Langevin,
     Midpoint,
@@ -373,6 +374,16 @@ STEPPERS = [
         "Splitting(SaddleJKO)",
         lambda: Splitting(SaddleJKO(Residual(2, width=8), Critic(2, 8), Base(), GAME, **POOL)),
         crowded,
+    ),
+    StepperEntry(
+        "CriticParticles",
+        lambda: CriticParticles(Critic(2, 8), Adam(30, 64), particles=200, held=40),
+        lambda: free() + 0.5 * FDivergence(JensenShannon(), target()),
+    ),
+    StepperEntry(
+        "CriticParticles(Lipschitz)",
+        lambda: CriticParticles(Critic(2, 8), Adam(30, 64), particles=200, held=40),
+        lambda: functional(Lipschitz(FDivergence(KullbackLeibler(), target()))),
     ),
     StepperEntry(
         "SaddleJKO(Previous)",

@@ -44,13 +44,15 @@ def fit(
     *,
     seed: int = 0,
     held: int | None = None,
+    fresh: bool = True,
     watch: Watch = never,
 ) -> ScalarField:
     """A copy of `critic` at which sup_u E_ρ a(u) − E_Γ b(u) is nearly reached, ρ the empirical law of the rows x.
 
-    Γ is sampled afresh in every batch. The best weights are chosen on `held` rows (a tenth, or 4096 if that is less),
-    which are not trained on. Raises: InputError for bad rows or a bad `held`; Incompatible for another width; Diverged
-    from training.
+    `fresh` draws its weights anew and standardises its inputs; without, training goes on from those it has. Γ is
+    sampled afresh in every batch. The best weights are chosen on `held` rows (a tenth, or 4096 if that is less), which
+    are not trained on.
+    Raises: InputError for bad rows or a bad `held`; Incompatible for another width; Diverged from training.
     """
     x = checks.rows("the rows x", x)
     kept = min(4096, max(1, len(x) // 10)) if held is None else checks.at_least("held", held, 1)
@@ -59,10 +61,11 @@ def fit(
     for name, width in (("critic", critic.dim), ("law Γ", dual.gamma.dim)):
         if width != x.shape[1]:
             raise Incompatible(f"the {name} has {width} dimensions, but the rows have {x.shape[1]}")
-    fitted = copy.deepcopy(critic).to(x)
-    fitted.reset(keys.generator(seed, 0, device=x.device))
+    fitted = copy.deepcopy(critic).to(x).train().requires_grad_()
     problem = _Fit(dual, fitted, x, kept, seed)
-    fitted.standardise(met(x, problem.z))
+    if fresh:
+        fitted.reset(keys.generator(seed, 0, device=x.device))
+        fitted.standardise(met(x, problem.z))
     recipe.minimise(problem, fitted, keys.fold(seed, 1), watch)
     return fitted.eval().requires_grad_(False)
 

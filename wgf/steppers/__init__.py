@@ -1,6 +1,7 @@
 """Steppers: how a state moves down a functional."""
 
 from wgf.steppers.base import Certificate, Info, State, Stepper, Variational
+from wgf.steppers.critic_particles import CriticParticles
 from wgf.steppers.jko import JKO, Fresh, WarmStart, Weights
 from wgf.steppers.langevin import AdjustedLangevin, Langevin
 from wgf.steppers.midpoint import Midpoint
@@ -19,6 +20,7 @@ __all__ = [
     "Anchor",
     "Base",
     "Certificate",
+    "CriticParticles",
     "Fresh",
     "Info",
     "Langevin",
