@@ -25,7 +25,7 @@ def mended(task: Task, sums: Callable[[Task], Answer]) -> Answer:
     """The sums of a task of float32, by `sums` of it and, where that loses digits, of its rows in float64."""
     if len(task.y) <= FEW:
         return _to(sums(in_double(task)), task.x)
-    if not any(kernel.exponential for _, kernel in task.kernel.parts()):
+    if task.columns == 0 or not any(kernel.exponential for _, kernel in task.kernel.parts()):
         return sums(task)
     watched, scales = _watched(task)
     V, G = sums(watched)
