@@ -124,8 +124,8 @@ def test_rows_whose_terms_are_all_tiny_are_summed_in_float64(kernel, evaluate):
 
 
 def test_a_column_far_from_a_row_is_mended_for_that_row_alone():
-    y = torch.cat([zoo.randn(0, 200, 2, dtype=torch.float32), 10 + zoo.randn(1, 200, 2, dtype=torch.float32)])
-    near = (torch.arange(400) < 200).float()
+    y = torch.cat([zoo.randn(0, 400, 2, dtype=torch.float32), 10 + zoo.randn(1, 400, 2, dtype=torch.float32)])
+    near = (torch.arange(800) < 400).float()  # more terms than are always taken in float64
     calls: list[int] = []
 
     def sums(task: Task):
@@ -137,6 +137,9 @@ def test_a_column_far_from_a_row_is_mended_for_that_row_alone():
     calls.clear()
     mended(Task(Gaussian(1.0), y[:200], y, near[:, None], None), sums)
     assert calls == [0]
+    calls.clear()
+    mended(Task(Gaussian(1.0), y[:200], y, near[:, None].cumprod(0) * 1e-6 ** torch.arange(800)[:, None], None), sums)
+    assert calls == [200]  # nearly all of the weight on one point
 
 
 def test_threads_change_no_bit(monkeypatch):

@@ -1,6 +1,7 @@
 """Checks at the boundary: each returns its argument or raises one sentence that names it."""
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
@@ -10,15 +11,29 @@ from wgf.errors import InputError
 
 def positive(name: str, value: float) -> float:
     """Return `value` if it is a finite number above zero."""
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 < value < math.inf):
+    if not (_is_number(value) and 0 < value < math.inf):
         raise InputError(f"{name} must be a finite number above 0, got {value!r}")
     return float(value)
 
 
 def not_negative(name: str, value: float) -> float:
     """Return `value` if it is a finite number from zero on."""
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+    if not (_is_number(value) and 0 <= value < math.inf):
         raise InputError(f"{name} must be a finite number from 0 on, got {value!r}")
+    return float(value)
+
+
+def finite(name: str, value: float) -> float:
+    """Return `value` if it is a finite number."""
+    if not (_is_number(value) and math.isfinite(value)):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def nonzero(name: str, value: float) -> float:
+    """Return `value` if it is a finite number other than zero."""
+    if not (_is_number(value) and value != 0 and math.isfinite(value)):
+        raise InputError(f"{name} must be a finite number other than 0, got {value!r}")
     return float(value)
 
 
@@ -27,6 +42,11 @@ def at_least(name: str, value: int, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
     return value
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a real number, NumPy's included; True and False are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def real(name: str, value: object, like: Tensor | None = None) -> Tensor:

@@ -4,10 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wgf.errors import InputError
 from wgf.functionals.base import HasVariation, OnSamples, OnShards, Term, Variation
 from wgf.functionals.entropy import Entropy, PowerEntropy
 from wgf.functionals.interaction import Interaction
 from wgf.kernels import Radial, kernel_sums
+from wgf.kernels.radial import a_kernel
 from wgf.law import Cloud
 
 
@@ -22,13 +24,15 @@ class Blob(Term, OnSamples, HasVariation, OnShards):
     one for K_ε∗ρ at the particles, one for K_ε∗ρ and both gradients where it is asked for.
 
     Args: entropy, Entropy() or PowerEntropy(m); kernel, a mollifier of unit mass such as kernels.Mollifier(ε); engine
-    and tolerance of the sums, as in `kernels.kernel_sum`.
+    and tolerance of the sums, as in `kernels.kernel_sum`. Raises: InputError for a kernel with K(0) ≤ 0.
     """
 
     def __init__(
         self, entropy: Entropy | PowerEntropy, kernel: Radial, engine: str = "auto", tolerance: float | None = None
     ) -> None:
-        self.entropy, self.kernel = entropy, kernel
+        self.entropy, self.kernel = entropy, a_kernel("Blob", kernel)
+        if not float(kernel.value(torch.zeros((), dtype=torch.float64), 1)) > 0:
+            raise InputError(f"Blob needs a kernel with K(0) > 0, such as kernels.Mollifier(0.1), got {kernel.name}")
         self.engine, self.tolerance = engine, tolerance
 
     @property

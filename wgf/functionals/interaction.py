@@ -5,6 +5,7 @@ from torch import Tensor
 
 from wgf.functionals.base import HasVariation, OnSamples, OnShards, Term, Variation
 from wgf.kernels import Radial, kernel_sum, kernel_sum_gradient
+from wgf.kernels.radial import a_kernel
 from wgf.law import Cloud
 
 
@@ -20,7 +21,7 @@ class Interaction(Term, OnSamples, HasVariation, OnShards):
     """
 
     def __init__(self, W: Radial, engine: str = "auto", tolerance: float | None = None) -> None:
-        self.W, self.engine, self.tolerance = W, engine, tolerance
+        self.W, self.engine, self.tolerance = a_kernel("Interaction", W), engine, tolerance
 
     def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
         x = cloud.x

@@ -12,6 +12,7 @@ from wgf.functionals.base import HasVariation, OnSamples, OnShards, Pointwise, T
 from wgf.functionals.potential import Potential
 from wgf.functionals.stein import smooth_enough, stein_slopes, stein_sum
 from wgf.kernels import Radial
+from wgf.kernels.radial import a_kernel
 from wgf.law import Cloud
 
 
@@ -30,7 +31,13 @@ class KSD2(Term, OnSamples, HasVariation, OnShards):
     """
 
     def __init__(self, kernel: Radial, score: Pointwise | Potential) -> None:
-        self.kernel, self.score = smooth_enough(kernel), score_of(score) if isinstance(score, Potential) else score
+        self.kernel = smooth_enough(a_kernel("KSD2", kernel))
+        self.score = score_of(score) if isinstance(score, Potential) else score
+        if not callable(self.score):
+            raise InputError(
+                f"KSD2 needs the score as a function of points, (n, d) -> (n, d), got {type(score).__name__}: particles"
+                " move, and their scores with them"
+            )
 
     @property
     def name(self) -> str:

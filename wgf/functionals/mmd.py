@@ -9,34 +9,37 @@ from torch import Tensor
 from wgf import checks, keys
 from wgf.errors import InputError
 from wgf.functionals.base import HasVariation, OnSamples, OnShards, Term, Variation
-from wgf.kernels import Radial, kernel_sum, kernel_sum_gradient
+from wgf.kernels import Bandwidth, Radial, kernel_sum, kernel_sum_gradient
+from wgf.kernels.radial import a_kernel
 from wgf.law import Cloud, Empirical, Law
 
 
 class MMD2(Term, OnSamples, HasVariation, OnShards):
     """F(ρ) = MMD²(ρ, π) = E k(X, X′) − 2 E k(X, Y) + E k(Y, Y′), with δF/δρ = 2(k∗ρ − k∗π).
 
-    Evaluated at the empirical laws of both, diagonals included: the biased estimator, never negative, and the velocity
-    of particle i is exactly −n ∂F/∂x_i. With −|z| (`kernels.Energy()`) it is the energy distance. Both sums are one,
-    over x ∪ y with signed weights. Source: Arbel et al., *Maximum mean discrepancy gradient flow*, NeurIPS 2019, arXiv
-    1906.04370 (with ½ MMD²); Gretton et al., JMLR 2012.
+    Evaluated at the empirical laws of both, diagonals included: the biased estimator, never negative but by rounding,
+    and the velocity of particle i is exactly −n ∂F/∂x_i. With −|z| (`kernels.Energy()`) it is the energy distance. Both
+    sums are one, over x ∪ y with signed weights. Sources: Arbel et al., *Maximum mean discrepancy gradient flow*,
+    NeurIPS 2019, arXiv 1906.04370 (with ½ MMD²); Gretton et al., JMLR 2012.
 
-    Args: kernel, positive definite, or conditionally so as Energy is; target, points (m, d) or a law, of which `rows`
+    Args: kernel, positive definite, or conditionally so as Energy is, or a rule that the target's points choose it by,
+    as Median(); target, points (m, d) or a law, of which `rows`
     are drawn with `seed` where it has no points of its own; engine and tolerance of the sums, as in
     `kernels.kernel_sum`. Raises: InputError for points that are not finite or of another dimension than the particles.
     """
 
     def __init__(
         self,
-        kernel: Radial,
+        kernel: Radial | Bandwidth,
         target: Law | Tensor,
         rows: int = 10_000,
         seed: int = 0,
         engine: str = "auto",
         tolerance: float | None = None,
     ) -> None:
-        self.kernel, self.engine, self.tolerance = kernel, engine, tolerance
         self.target = points_of(target, rows, seed)
+        chosen = kernel.kernel(self.target) if isinstance(kernel, Bandwidth) else kernel
+        self.kernel, self.engine, self.tolerance = a_kernel("MMD2", chosen), engine, tolerance
         self._own: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     @property

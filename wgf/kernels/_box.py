@@ -56,11 +56,10 @@ def boxes(task: Task, room: float) -> list[Box] | str:
     if longest == 0:
         return [Box(task.kernel, task.dim, (), math.inf, math.inf)]
     lengths = tuple(_rounded_up(max(span, longest / 64)) for span in spans.tolist())
-    r, weight = _sample(task)
-    value, slope = _allowed(task, r, weight)
+    value, slope = _allowed(task)
     if not (value > 0 and slope > 0) or value < _own_rounding(task):
         return "every sum would be lost in rounding: the points are too far apart for the kernel"
-    made = Box(task.kernel, task.dim, lengths, value, slope)
+    made, r = Box(task.kernel, task.dim, lengths, value, slope), _squared(task, *_even(task))
     if not _split.parts(task.kernel)[1]:
         return [made, *_neighbours(made, task.pairs, r)]
     return _splits(made, task.pairs, r, room) + _neighbours(made, task.pairs, r)
@@ -94,40 +93,65 @@ def _axes(
     return tuple(axes) if len(axes) == dim else None
 
 
-def _sample(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances of some rows of x to some of y, and what each pair counts for in a mean over y."""
-    i, j = (_some(len(points), count) for points, count in zip((task.x, task.y), SAMPLE, strict=True))
+def _squared(task: Task, i: torch.Tensor, j: torch.Tensor) -> np.ndarray:
+    """The squared distances of these rows of x to these of y."""
     r = np.zeros((len(i), len(j)))
     for x, y in zip(task.x[i].double().numpy().T, task.y[j].double().numpy().T, strict=True):
         delta = x[:, None] - y
         r += np.square(delta, out=delta)
-    # a point that meets itself in the sample does so once among all of y, or is left out
-    itself = len(j) / len(task.y) if task.diagonal else 0.0
-    weight = np.where(r == 0, itself, 1.0) / len(j)
-    return r, weight
+    return r
+
+
+def _even(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some rows of x and of y, evenly spaced."""
+    i, j = (_some(len(points), count) for points, count in zip((task.x, task.y), SAMPLE, strict=True))
+    return i, j
 
 
 def _some(n: int, count: int) -> torch.Tensor:
     return torch.linspace(0, n - 1, min(n, count)).round().long()
 
 
-def _allowed(task: Task, r: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """The errors allowed in κ and ∇k: the tolerance times the means of |k| and |∇k| over y at the largest row of x."""
+def _heavy(task: Task) -> tuple[torch.Tensor, np.ndarray, list[np.ndarray]]:
+    """Rows of y drawn by their weights in all columns; what each counts for in a sum; |w|/Σ|w| of each kind there."""
+    columns = [w for w in (task.value_weights, task.gradient_weights) if w is not None]
+    shares = [w.abs().double() for w in columns]
+    shares = [w / w.sum(0).clamp_min(torch.finfo(w.dtype).tiny) for w in shares]
+    m, count = len(task.y), SAMPLE[1]
+    if m <= count:
+        j, counts = torch.arange(m), np.ones(m)
+    else:
+        likely = torch.stack([w.mean(1) for w in shares]).mean(0)
+        likely = likely / likely.sum() if likely.any() else torch.full_like(likely, 1 / m)
+        at = (torch.arange(count, dtype=likely.dtype) + 0.5) / count
+        j = torch.searchsorted(likely.cumsum(0), at).clamp_max(m - 1)
+        counts = 1 / (count * likely[j].clamp_min(torch.finfo(likely.dtype).tiny)).numpy()
+    return j, counts, [w[j].numpy() for w in shares]
+
+
+def _allowed(task: Task) -> tuple[float, float]:
+    """The errors allowed in κ and ∇k: the tolerance times Σ_j |w_j k| / Σ_j |w_j| at its largest row, of the column of
+    weights where that is least: an error of κ is one of Σ_j |w_j| times it in every row.
+    """
+    i, (j, counts, shares) = _some(len(task.x), SAMPLE[0]), _heavy(task)
+    r = _squared(task, i, j)
+    # a point that meets itself in the sample does so once among all of y, or is left out
+    counts = np.where(r == 0, np.minimum(1.0, counts) if task.diagonal else 0.0, counts)
     squared = torch.from_numpy(r)
     jet = task.kernel.jet(squared, task.dim, 0 if task.gradient_weights is None else 1)
     value = slope = math.inf
     if task.value_weights is not None:
-        value = _rounded_up(task.tolerance * _largest(jet[0].abs().numpy(), task.value_weights, weight), -1)
+        value = _rounded_up(task.tolerance * _least(jet[0].abs().numpy() * counts, shares[0]), -1)
     if task.gradient_weights is not None:
         steep = (2 * jet[1].abs() * squared.sqrt()).numpy()
-        slope = _rounded_up(task.tolerance * _largest(steep, task.gradient_weights, weight), -1)
+        slope = _rounded_up(task.tolerance * _least(steep * counts, shares[-1]), -1)
     return value, slope
 
 
-def _largest(size: np.ndarray, w: torch.Tensor, weight: np.ndarray) -> float:
-    some = w[_some(len(w), SAMPLE[1])].abs().sum(1).double().numpy()
-    some = some / some.mean() if some.any() else np.ones_like(some)
-    return float(np.einsum("ij,ij,j->i", size, weight, some).max())
+def _least(size: np.ndarray, shares: np.ndarray) -> float:
+    """Over the columns that are not all zero, the least of the largest rows."""
+    used = shares.any(0)
+    return float((size @ shares[:, used]).max(0).min()) if used.any() else math.inf
 
 
 def _own_rounding(task: Task) -> float:

@@ -5,7 +5,8 @@ changes κ and κ′ by less than the tolerance; pairs too near for that are tak
 precision allows it, and in few dimensions, all are sums of squared differences, which keep their digits anywhere.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -38,6 +39,18 @@ def evaluate(task: Task) -> Answer:
 
 
 def _sums(task: Task) -> Answer:
+    """Of as many gradients at once as the budget has room for: each takes (n + m)(d + 1) numbers, and copies."""
+    b = task.gradient_weights
+    room = max(1, task.budget // (24 * (task.dim + 1) * (len(task.x) + len(task.y))))
+    if b is None or b.shape[1] <= room:
+        return _together(task)
+    first, *others = b.split(room, 1)
+    V, G = _together(replace(task, gradient_weights=first))
+    rest = [_together(replace(task, value_weights=None, gradient_weights=part))[1] for part in others]
+    return V, torch.cat([part for part in (G, *rest) if part is not None], 1)
+
+
+def _together(task: Task) -> Answer:
     double = in_double(task)
     for tried in [task, double] if task.dim > MATMUL else []:
         near = near_pairs(tried)
@@ -206,16 +219,23 @@ def near_pairs(task: Task) -> float | None:
     """
     eps, centre = torch.finfo(task.x.dtype).eps, task.y.mean(0)
     reach = [float((points - centre).square().sum(1).max()) for points in (task.x, task.y)]
+    if not math.isfinite(sum(reach)):
+        return None
     lost = _Rounding(4 * eps * sum(reach), 2 * eps * sum(r**0.5 for r in reach))
     r = torch.logspace(-24, 0, 193, dtype=torch.float64) * max(4 * max(reach), 1e-300)
     near = [_near(kernel, task, r, lost) for _, kernel in task.kernel.parts()]
     found = [r for r in near if r is not None]
-    return max(found) if len(found) == len(near) else None
+    if len(found) < len(near):
+        return None
+    return max(found) + 2 * lost.squared if max(found) > 0 else 0.0  # what it is compared with has such rounding
 
 
 def _near(kernel: Radial, task: Task, r: Tensor, lost: _Rounding) -> float | None:
     order = 1 if task.gradient_weights is None else 2
     jet = [k.abs() for k in kernel.jet(r, task.dim, order)]
+    at_zero = abs(float(kernel.value(r.new_zeros(()), task.dim)))
+    if float(jet[0][0]) < at_zero / 2:
+        return None  # κ falls before the grid begins
     allowed = task.tolerance / 2
     size = jet[0] if kernel.exponential else torch.maximum(jet[0], r * jet[1])
     bad = lost.squared * jet[1] > allowed * size

@@ -15,7 +15,7 @@ from torch import Tensor
 from wgf.kernels.task import Answer, Task
 
 FEW = 256
-"""Terms: sums of no more are taken in float64."""
+"""Terms: sums of no more, or whose weights lie on no more, are taken in float64."""
 
 TINY = math.exp(-20.0)
 """κ/κ(0), on an average over a row's weights, below which exp(−t) may be off by 1e-5."""
@@ -23,9 +23,9 @@ TINY = math.exp(-20.0)
 
 def mended(task: Task, sums: Callable[[Task], Answer]) -> Answer:
     """The sums of a task of float32, by `sums` of it and, where that loses digits, of its rows in float64."""
-    if len(task.y) <= FEW:
+    if len(task.y) <= FEW or _few(task):
         return _to(sums(in_double(task)), task.x)
-    if not any(kernel.exponential for _, kernel in task.kernel.parts()):
+    if task.columns == 0 or not any(kernel.exponential for _, kernel in task.kernel.parts()):
         return sums(task)
     watched, scales = _watched(task)
     V, G = sums(watched)
@@ -39,6 +39,12 @@ def mended(task: Task, sums: Callable[[Task], Answer]) -> Answer:
         if G is not None and slopes is not None:
             G[weak] = slopes
     return None if a is None else V[:, : a.shape[1]], G
+
+
+def _few(task: Task) -> bool:
+    """Whether a column of weights lies on few points: (Σ|w|)² ≤ FEW Σw², as on so many alone."""
+    columns = [w for w in (task.value_weights, task.gradient_weights) if w is not None]
+    return any(bool((w.abs().sum(0).square() <= FEW * w.square().sum(0)).any()) for w in columns)
 
 
 def in_double(task: Task) -> Task:

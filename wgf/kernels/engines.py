@@ -4,9 +4,11 @@ import importlib
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor
 
 from wgf.errors import Incompatible, InputError
@@ -38,15 +40,31 @@ def run(task: Task, name: str = "auto") -> Answer:
 
     Raises: InputError for a name that is no engine; Incompatible where the engine asked for cannot serve the task.
     """
-    if name != "auto":
-        _insist(task, name)
-        return engine(name).evaluate(task)
-    while True:
-        chosen = choose(task)
+    with _full_precision(task.x.device):
+        if name != "auto":
+            _insist(task, name)
+            return engine(name).evaluate(task)
+        while True:
+            chosen = choose(task)
+            try:
+                return engine(chosen).evaluate(task)
+            except Unavailable as missing:  # from now on it refuses
+                log.warning("%s: %s; taking another engine", chosen, missing)
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Neither autocast nor TensorFloat-32: the accuracy promised is that of the points' dtype."""
+    before = torch.get_float32_matmul_precision()
+    with torch.autocast(device.type, enabled=False):
+        if before == "highest":
+            yield
+            return
+        torch.set_float32_matmul_precision("highest")
         try:
-            return engine(chosen).evaluate(task)
-        except Unavailable as missing:  # from now on it refuses
-            log.warning("%s: %s; taking another engine", chosen, missing)
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 def choose(task: Task) -> str:

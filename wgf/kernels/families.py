@@ -9,6 +9,15 @@ from wgf import checks
 from wgf.errors import InputError
 from wgf.kernels.radial import Elementary
 
+NARROWEST, WIDEST = 1e-15, 1e15  # bandwidths whose squares, and theirs over a few units, float32 holds
+
+
+def _bandwidth(whose: str, value: float) -> None:
+    if not NARROWEST <= checks.positive(f"the bandwidth of {whose}", value) <= WIDEST:
+        raise InputError(
+            f"the bandwidth of {whose} must lie between {NARROWEST:g} and {WIDEST:g}, got {value!r}: choose other units"
+        )
+
 
 @dataclass(frozen=True)
 class Gaussian(Elementary):
@@ -21,7 +30,7 @@ class Gaussian(Elementary):
     bounded = 4
 
     def __post_init__(self) -> None:
-        checks.positive("the bandwidth of a Gaussian kernel", self.bandwidth)
+        _bandwidth("a Gaussian kernel", self.bandwidth)
 
     def parameters(self, dim: int) -> tuple[float, ...]:
         return (-0.5 / self.bandwidth**2,)
@@ -48,7 +57,7 @@ class Mollifier(Elementary):
     bounded = 4
 
     def __post_init__(self) -> None:
-        checks.positive("the bandwidth of a Mollifier", self.bandwidth)
+        _bandwidth("a Mollifier", self.bandwidth)
 
     def rate(self, dim: int) -> float:
         return -0.5 / self.bandwidth**2
@@ -74,7 +83,7 @@ class Laplace(Elementary):
     bounded = 1
 
     def __post_init__(self) -> None:
-        checks.positive("the bandwidth of a Laplace kernel", self.bandwidth)
+        _bandwidth("a Laplace kernel", self.bandwidth)
 
     def parameters(self, dim: int) -> tuple[float, ...]:
         return (1 / self.bandwidth,)
@@ -100,7 +109,7 @@ class Matern32(Elementary):
     bounded = 2
 
     def __post_init__(self) -> None:
-        checks.positive("the bandwidth of a Matern32 kernel", self.bandwidth)
+        _bandwidth("a Matern32 kernel", self.bandwidth)
 
     def parameters(self, dim: int) -> tuple[float, ...]:
         return (math.sqrt(3) / self.bandwidth,)
@@ -126,7 +135,7 @@ class Matern52(Elementary):
     bounded = 3
 
     def __post_init__(self) -> None:
-        checks.positive("the bandwidth of a Matern52 kernel", self.bandwidth)
+        _bandwidth("a Matern52 kernel", self.bandwidth)
 
     def parameters(self, dim: int) -> tuple[float, ...]:
         return (math.sqrt(5) / self.bandwidth,)
@@ -158,7 +167,7 @@ class InverseMultiquadric(Elementary):
     bounded = 4
 
     def __post_init__(self) -> None:
-        checks.positive("the bandwidth of an InverseMultiquadric kernel", self.bandwidth)
+        _bandwidth("an InverseMultiquadric kernel", self.bandwidth)
         checks.positive("the exponent of an InverseMultiquadric kernel", self.exponent)
 
     def parameters(self, dim: int) -> tuple[float, ...]:
@@ -185,7 +194,7 @@ class Power(Elementary):
     exponent: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.exponent) and self.exponent != 0):
+        if not isinstance(self.exponent, (int, float)) or not math.isfinite(self.exponent) or self.exponent == 0:
             raise InputError(f"the exponent of a Power kernel must be finite and not 0, got {self.exponent!r}")
 
     @property

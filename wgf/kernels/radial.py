@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wgf import checks
+from wgf.errors import InputError
 
 
 class Radial(ABC):
@@ -65,10 +66,17 @@ class Radial(ABC):
         return " + ".join(repr(kernel) if c == 1 else f"{c:g} {kernel!r}" for c, kernel in self.parts())
 
     def __add__(self, other: "Radial") -> "Radial":
-        return Sum(self, other)
+        return Sum(self, a_kernel("a sum of kernels", other))
+
+    def __radd__(self, other: int) -> "Radial":
+        """What `sum` of a list of kernels begins with."""
+        return self if isinstance(other, int) and other == 0 else Sum(a_kernel("a sum of kernels", other), self)
 
     def __mul__(self, factor: float) -> "Radial":
         return Scaled(factor, self)
+
+    def __truediv__(self, factor: float) -> "Radial":
+        return Scaled(1 / checks.nonzero("what a kernel is divided by", factor), self)
 
     __rmul__ = __mul__
 
@@ -76,7 +84,7 @@ class Radial(ABC):
         return Scaled(-1.0, self)
 
     def __sub__(self, other: "Radial") -> "Radial":
-        return Sum(self, Scaled(-1.0, other))
+        return Sum(self, Scaled(-1.0, a_kernel("a sum of kernels", other)))
 
 
 class Elementary(Radial):
@@ -114,6 +122,14 @@ class Elementary(Radial):
         )
 
 
+def a_kernel(what: str, kernel: object) -> Radial:
+    """`kernel` if it is one; raises InputError where a law or a rule of the same name was meant to be one."""
+    if not isinstance(kernel, Radial):
+        made = f"a {type(kernel).__module__}.{type(kernel).__name__}"
+        raise InputError(f"{what} needs a kernel of wgf.kernels, such as wgf.kernels.Gaussian(1.0), got {made}")
+    return kernel
+
+
 @dataclass(frozen=True)
 class Sum(Radial):
     """k₁ + k₂."""
@@ -137,7 +153,8 @@ class Scaled(Radial):
     kernel: Radial
 
     def __post_init__(self) -> None:
-        checks.real("the factor of a kernel", self.factor)
+        object.__setattr__(self, "factor", checks.finite("the factor of a kernel", self.factor))
+        a_kernel("a multiple of a kernel", self.kernel)
 
     def jet(self, squared: Tensor, dim: int, order: int) -> tuple[Tensor, ...]:
         return tuple(self.factor * k for k in self.kernel.jet(squared, dim, order))

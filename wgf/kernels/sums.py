@@ -12,7 +12,7 @@ from torch import Tensor
 from wgf import checks
 from wgf.errors import InputError
 from wgf.kernels import engines
-from wgf.kernels.radial import Radial
+from wgf.kernels.radial import Radial, a_kernel
 from wgf.kernels.task import Task
 
 BYTES = 2**28
@@ -84,15 +84,14 @@ def kernel_sums(
 
     A sum whose weights are None is empty: (n, 0) or (n, 0, d).
     """
-    if not strict and not (x.isfinite().all() and y.isfinite().all()):
+    if not strict and not (_tensor(x).isfinite().all() and _tensor(y).isfinite().all()):
         lost = x.sum(1) * y.sum() * float("nan")
         return _lost(lost, value_weights), _lost(lost, gradient_weights, x.shape[1])
-    tolerance = _checked(x, y, value_weights, gradient_weights, diagonal, tolerance)
-    settings = _Settings(kernel, diagonal, engine, tolerance)
-    V, G = _Pass.apply(settings, x, y, _columns(value_weights), _columns(gradient_weights))
-    flat_v = value_weights is not None and value_weights.ndim == 1
-    flat_g = gradient_weights is not None and gradient_weights.ndim == 1
-    return V[:, 0] if flat_v else V, G[:, 0] if flat_g else G
+    x, y = _points(x, y, diagonal)
+    a, b = _weights("the weights", value_weights, x, y), _weights("the gradient's weights", gradient_weights, x, y)
+    settings = _Settings(a_kernel("a kernel sum", kernel), diagonal, engine, _tolerance(tolerance, x.dtype))
+    V, G = _Pass.apply(settings, x, y, _columns(a), _columns(b))
+    return V[:, 0] if a is not None and a.ndim == 1 else V, G[:, 0] if b is not None and b.ndim == 1 else G
 
 
 class _Settings:
@@ -184,31 +183,38 @@ def _lost(rows: Tensor, weights: Tensor | None, *dim: int) -> Tensor:
     return rows.reshape(-1, *(1 for _ in (*columns, *dim))).expand(-1, *columns, *dim)
 
 
+def _tensor(x: Tensor) -> Tensor:
+    return torch.as_tensor(x)
+
+
 def _uniform(y: Tensor) -> Tensor:
-    return y.new_full((len(y),), 1 / len(y)) if y.ndim else y
+    y = checks.real("y", y)
+    return y.new_full((len(y),), 1 / max(1, len(y))) if y.ndim else y
 
 
 def _columns(weights: Tensor | None) -> Tensor | None:
     return weights[:, None] if weights is not None and weights.ndim == 1 else weights
 
 
-def _checked(
-    x: Tensor, y: Tensor, a: Tensor | None, b: Tensor | None, diagonal: bool, tolerance: float | None
-) -> float:
-    """The tolerance; raises InputError, in a sentence, for anything that does not fit."""
-    checks.rows("x", x)
-    checks.alike("y", checks.rows("y", y, x.shape[1]), "x", x)
+def _points(x: Tensor, y: Tensor, diagonal: bool) -> tuple[Tensor, Tensor]:
+    """Both as tensors; raises InputError, in a sentence, for points that do not fit each other."""
+    x = checks.rows("x", x)
+    y = checks.alike("y", checks.rows("y", y, x.shape[1]), "x", x)
     if x.dtype not in ACCURACY:
         raise InputError(f"kernel sums take float32 or float64, got {x.dtype}")
-    for name, weights in (("the weights", a), ("the gradient's weights", b)):
-        if weights is not None:
-            checks.alike(name, checks.real(name, weights), "x", x)
-            if weights.ndim not in (1, 2) or len(weights) != len(y):
-                shape = tuple(weights.shape)
-                raise InputError(f"{name} must have shape (m,) or (m, k) with m = {len(y)} rows of y, got {shape}")
     if not diagonal and len(x) != len(y):
         raise InputError(f"diagonal=False needs x and y to be the same points, got {len(x)} and {len(y)} rows")
-    return _tolerance(tolerance, x.dtype)
+    return x, y
+
+
+def _weights(name: str, weights: Tensor | None, x: Tensor, y: Tensor) -> Tensor | None:
+    if weights is None:
+        return None
+    weights = checks.alike(name, checks.real(name, weights, x), "x", x)
+    if weights.ndim not in (1, 2) or len(weights) != len(y):
+        shape = tuple(weights.shape)
+        raise InputError(f"{name} must have shape (m,) or (m, k) with m = {len(y)} rows of y, got {shape}")
+    return weights
 
 
 def _tolerance(tolerance: float | None, dtype: torch.dtype) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wgf import checks, keys
-from wgf.errors import Diverged, Incompatible
+from wgf.errors import Diverged, Incompatible, InputError
 from wgf.functionals.base import Functional, HasNoise, HasVariation, route
 from wgf.functionals.potential import Potential
 from wgf.kernels import Bandwidth, Gaussian, MedianLog, Radial, kernel_sum, kernel_sums
@@ -25,6 +25,9 @@ FEW = 3
 
 NEAR = 8.0
 """Up to so many bandwidths from the centre of the cloud: beyond, differences x_i − x_j of sums would lose digits."""
+
+
+FARTHEST = 1e14  # where no kernel has a bandwidth any more
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ class SVGD(Stepper):
     keeps_density: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.kernel, Bandwidth):
+            given = getattr(self.kernel, "name", repr(self.kernel))
+            raise InputError(f"SVGD needs a rule for its bandwidth, such as Median() or Fixed({given}), got {given}")
         checks.at_least("particles", self.particles, 1)
         checks.at_least("substeps", self.substeps, 1)
         if self.batch is not None:
@@ -177,7 +183,9 @@ def _sampled(term: object) -> bool:
 
 
 def _finite(what: str, rows: Tensor) -> Tensor:
-    lost = int((~rows.isfinite().all(-1)).sum())
+    lost = int((~(rows.abs().amax(-1) < FARTHEST)).sum())
     if lost:
-        raise Diverged(f"{lost} of the {len(rows)} {what} of SVGD are no longer finite; take smaller steps")
+        raise Diverged(
+            f"{lost} of the {len(rows)} {what} of SVGD are no longer finite, or beyond {FARTHEST:g}; take smaller steps"
+        )
     return rows
