@@ -70,5 +70,5 @@ def test_a_finite_step_is_another_game():
 
 
 def test_steps_that_need_a_cost_refuse_an_infinite_one():
-    with pytest.raises(InputError, match="tau must be a finite number above 0 for JKO, got inf"):
+    with pytest.raises(InputError, match="tau must be a finite number above 0, got inf: JKO takes no step"):
         evolve(zoo.free(), JKO(Residual(2)), Gaussian.standard(2), [math.inf])

@@ -84,7 +84,8 @@ def evolve(
     total = functional(F)
     sizes = step_sizes(taus)
     if math.inf in sizes and not stepper.unbounded:
-        raise InputError(f"tau must be a finite number above 0 for {type(stepper).__name__}, got inf")
+        name = type(stepper).__name__
+        raise InputError(f"tau must be a finite number above 0, got inf: {name} takes no step without a cost")
     checks.at_least("seed", seed, 0)
     if not stepper.sharded:
         shards.refuse(type(stepper).__name__, "run it in one process, outside shards.group(), or take Particles")
