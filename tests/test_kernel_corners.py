@@ -115,7 +115,7 @@ def test_the_precision_of_products_is_put_back():
 
 
 def test_many_gradients_stay_within_the_budget():
-    """Their weights b ⊗ y alone would be four budgets."""
+    """Their weights b ⊗ y alone would be two budgets."""
     x, y, b = zoo.randn(0, 50, 64).float(), zoo.randn(1, 40_000, 64).float(), zoo.randn(2, 40_000, 96).float()
     few = kernel_sum_gradient(Gaussian(8.0), x, y, b[:, :2])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

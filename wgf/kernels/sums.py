@@ -15,7 +15,7 @@ from wgf.kernels import engines
 from wgf.kernels.radial import Radial, a_kernel
 from wgf.kernels.task import Task
 
-BYTES = 2**28
+BYTES = 2**29
 """What the intermediate arrays of one sum may take."""
 
 TILE = 2**25

@@ -27,7 +27,7 @@ class Task:
     gradient_weights: Float[Tensor, "m l"] | None
     diagonal: bool = True
     tolerance: float = 1e-5
-    budget: int = 2**28
+    budget: int = 2**29
     own: Int[Tensor, " n"] | None = None
     plans: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What engines found out about this task, by their names, so that they do so once."""
