@@ -92,6 +92,7 @@ def test_bad_critics_are_refused():
         (lambda: Critic(0), "dim must be an integer of at least 1, got 0"),
         (lambda: LipschitzCritic(2, 0.0), "the Lipschitz constant L must be a finite number above 0"),
         (lambda: LipschitzCritic(2, width=1), "width must be an integer of at least 2"),
+        (lambda: LipschitzCritic(2, width=7), "must be even, for its neighbours are sorted, got 7"),
         (lambda: ImageCritic(1, 0, 8), "height must be an integer of at least 1"),
         (lambda: ImageCritic(1, 8, 8, blocks=0), "blocks must be an integer of at least 1"),
     ):

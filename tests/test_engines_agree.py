@@ -85,4 +85,4 @@ def test_a_sum_without_terms_must_be_zero():
     (truth,) = truths([Log()], Task(Log(), x, x, one, one))
     nothing = torch.zeros(1, 1, 2, dtype=zoo.DOUBLE)
     assert errors((0 * one, nothing), truth, zoo.DOUBLE) == (0, 0)
-    assert errors((1e-290 * one, nothing), truth, zoo.DOUBLE)[0] == math.inf
+    assert errors((1e-300 * one, nothing), truth, zoo.DOUBLE)[0] == math.inf

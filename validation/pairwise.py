@@ -47,15 +47,13 @@ def errors(
     """The worst error of V and of G relative to its row's sum of sizes.
 
     largest: to that of the row of the same column where it is largest; longer: of gradients, to `longer_size`. What is
-    smaller than the smallest normal number of float32, or than 1e-292 in float64, counts as zero; a sum without terms
-    must be zero to that. Infinite where the answer has a number that is not finite.
+    smaller than the smallest normal number of `dtype` counts as zero, and a sum without terms must be zero. Infinite
+    where the answer has a number that is not finite.
     """
     V, G = answer
     if V is None or G is None or not (V.isfinite().all() and G.isfinite().all()):
         return math.inf, math.inf
     least = torch.finfo(dtype).tiny
-    if dtype == torch.float64:  # 1e-292: κ = polynomial · e^{−t} is lost where its exponential alone underflows
-        least /= torch.finfo(dtype).eps
     off = (V.double() - truth.V).abs(), (G.double() - truth.G).norm(dim=-1)
     sizes = truth.value_size, truth.longer_size if longer else truth.slope_size
     value, slope = (

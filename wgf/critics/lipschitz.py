@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wgf import checks
 from wgf.critics.base import ScalarField
+from wgf.errors import InputError
 
 
 class LipschitzCritic(ScalarField):
@@ -31,8 +32,9 @@ class LipschitzCritic(ScalarField):
         self.dim = checks.at_least("dim", dim, 1)
         self.constant = checks.positive("the Lipschitz constant L", L)
         checks.at_least("depth", depth, 1)
-        self.pairs = checks.at_least("width", width, 2) // 2
-        sizes = [dim, *[2 * self.pairs] * depth, 1]
+        if checks.at_least("width", width, 2) % 2:
+            raise InputError(f"the width of a LipschitzCritic must be even, for its neighbours are sorted, got {width}")
+        sizes = [dim, *[width] * depth, 1]
         self.weights = nn.ParameterList(torch.empty(out, into) for into, out in pairwise(sizes))
         self.biases = nn.ParameterList(torch.zeros(out) for out in sizes[1:])
         self.register_buffer("mean", torch.zeros(dim))

@@ -30,21 +30,29 @@ def _negative(sampled: SampledGradient) -> SampledGradient:
     return estimate
 
 
-class FDivergence(Term, HasDual):
+class _ToSamples(Term, HasDual):
+    """A term that compares with a law π which can be sampled: Γ = π, whatever the particles do."""
+
+    def __init__(self, target: Law) -> None:
+        self.target = target
+
+    def reference(self, cloud: Cloud) -> Tree:
+        return {}
+
+
+class FDivergence(_ToSamples):
     """D_f(ρ‖π) = sup_h E_ρ h − E_π f*(h) for a law π that can be sampled (Nguyen, Wainwright, Jordan 2010, eq. 9).
 
     Args: f, a member of the family, e.g. KullbackLeibler() or JensenShannon(); target, π (Empirical(x) for data).
     """
 
     def __init__(self, f: F, target: Law) -> None:
-        self.f, self.target = f, target
+        super().__init__(target)
+        self.f = f
 
     @property
     def name(self) -> str:
         return f"FDivergence({self.f.name})"
-
-    def reference(self, cloud: Cloud) -> Tree:
-        return {}
 
     def dual(self, reference: Tree) -> Dual:
         return Dual(
@@ -56,18 +64,12 @@ class FDivergence(Term, HasDual):
         )
 
 
-class DonskerVaradhan(Term, HasDual):
+class DonskerVaradhan(_ToSamples):
     """KL(ρ‖π) = sup_u E_ρ u − log E_π e^u, for a law π that can be sampled (Donsker, Varadhan 1983).
 
     At every critic at least as large as the dual of FDivergence(KullbackLeibler(), π), which it equals where
     E_π e^u = 1; but the log of a mean over a batch is biased, upwards in this value, by about Var(e^u)/(2n).
     """
-
-    def __init__(self, target: Law) -> None:
-        self.target = target
-
-    def reference(self, cloud: Cloud) -> Tree:
-        return {}
 
     def dual(self, reference: Tree) -> Dual:
         return Dual(
@@ -80,18 +82,12 @@ class DonskerVaradhan(Term, HasDual):
         )
 
 
-class Hinge(Term, HasDual):
+class Hinge(_ToSamples):
     """2 TV(ρ, π) = ∫|ρ − π| = 2 + sup_u E_ρ min(0, u − 1) − E_π max(0, u + 1), the game of image generators.
 
     The critic, high on ρ, is trained on that; the map lowers E_ρ u, which does not vanish where the critic is certain.
     Sources: Lim, Ye 2017 (arXiv 1705.02894); Miyato et al. 2018 (arXiv 1802.05957), eq. 17.
     """
-
-    def __init__(self, target: Law) -> None:
-        self.target = target
-
-    def reference(self, cloud: Cloud) -> Tree:
-        return {}
 
     def dual(self, reference: Tree) -> Dual:
         return Dual(
