@@ -7,7 +7,8 @@ import pytest
 import torch
 import zoo
 
-from wgf.critics import Critic
+from wgf import evolve
+from wgf.critics import Critic, LipschitzCritic
 from wgf.errors import Incompatible, InputError
 from wgf.fitting import fit, worth
 from wgf.functionals import (
@@ -21,6 +22,8 @@ from wgf.functionals import (
     TotalVariation,
 )
 from wgf.law import Box, Cloud, Gaussian
+from wgf.maps import Affine
+from wgf.steppers import CriticParticles, SaddleJKO
 from wgf.training import Adam
 
 RHO, PI = Gaussian([0.8, 0.0], [[0.7, 0.0], [0.0, 1.0]]), Gaussian.standard(2)
@@ -107,6 +110,19 @@ def test_a_penalty_is_part_of_the_fit_and_not_of_the_worth():
     x = zoo.randn(0, 500, 2).float().requires_grad_()
     slope = torch.autograd.grad(critic(x).sum(), x)[0].norm(dim=1)
     assert float(slope.mean()) < 0.12
+
+
+def test_a_critic_that_nothing_keeps_lipschitz_is_refused():
+    free = Lipschitz(FDivergence(KullbackLeibler(), PI), 2.0, weight=0.0)
+    for critic in (Critic(2), LipschitzCritic(2, 2.1)):
+        with pytest.raises(Incompatible, match=r"no penalty keeps h 2-Lipschitz.*take LipschitzCritic\(dim, 2\)"):
+            fit(free.dual({}), critic, rows(100))
+        for stepper in (SaddleJKO(Affine(2), critic, particles=100), CriticParticles(critic, particles=100)):
+            with pytest.raises(Incompatible, match="no penalty keeps h 2-Lipschitz"):
+                evolve(free, stepper, RHO, [0.1])
+    fit(free.dual({}), LipschitzCritic(2, 2.0), rows(100), Adam(2, 50))
+    half = Lipschitz(FDivergence(TotalVariation(), PI), 2.0, weight=0.0)  # its head halves slopes
+    fit(half.dual({}), LipschitzCritic(2, 4.0), rows(100), Adam(2, 50))
 
 
 def test_bad_input_is_refused():

@@ -52,7 +52,8 @@ def fit(
     `fresh` draws its weights anew and standardises its inputs; without, training goes on from those it has. Γ is
     sampled afresh in every batch. The best weights are chosen on `held` rows (a tenth, or 4096 if that is less), which
     are not trained on.
-    Raises: InputError for bad rows or a bad `held`; Incompatible for another width; Diverged from training.
+    Raises: InputError for bad rows or a bad `held`; Incompatible for another width, and for a
+    critic that nothing keeps Lipschitz where it must be; Diverged from training.
     """
     x = checks.rows("the rows x", x)
     kept = min(4096, max(1, len(x) // 10)) if held is None else checks.at_least("held", held, 1)
@@ -61,6 +62,7 @@ def fit(
     for name, width in (("critic", critic.dim), ("law Γ", dual.gamma.dim)):
         if width != x.shape[1]:
             raise Incompatible(f"the {name} has {width} dimensions, but the rows have {x.shape[1]}")
+    suits(dual, critic)
     fitted = copy.deepcopy(critic).to(x).train().requires_grad_()
     problem = _Fit(dual, fitted, x, kept, seed)
     if fresh:
@@ -90,6 +92,17 @@ def worth(dual: Dual, critic: Pointwise, x: Float[Tensor, "n d"], draws: int = D
             mass,
         )
     return Worth(value, error, mass, carried)
+
+
+def suits(dual: Dual, critic: ScalarField) -> None:
+    """Raise Incompatible where h must be L-Lipschitz and neither a penalty nor the critic keeps it so."""
+    if dual.slope is None or dual.penalty is not None:
+        return
+    if critic.constant is None or not critic.constant * dual.steepness <= dual.slope * (1 + 1e-12):
+        raise Incompatible(
+            f"no penalty keeps h {dual.slope:g}-Lipschitz (weight is 0), and {type(critic).__name__} does not by"
+            f" construction; take LipschitzCritic(dim, {dual.slope / dual.steepness:g}), or a weight above 0"
+        )
 
 
 def met(x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, "k d"]:

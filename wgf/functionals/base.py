@@ -178,7 +178,8 @@ class Dual:
 
     `penalty(critic, x, z, key)`, where there is one, is added to the critic's loss; `key` seeds what it draws. `merge`
     is what becomes of the values of b where that is not their mean: log ∘ mean ∘ exp in Donsker and Varadhan's form.
-    `push` is what the map descends where that is not a. `steepness` is sup |d head/du|.
+    `push` is what the map descends where that is not a. `steepness` is sup |d head/du|;
+    `slope`, where there is one, is the L of an h that must be L-Lipschitz.
     """
 
     gamma: Law
@@ -190,6 +191,7 @@ class Dual:
     merge: Merge = average
     push: Callable[[Tensor, Tensor], Tensor] | None = None
     steepness: float = math.inf
+    slope: float | None = None
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""

@@ -20,7 +20,8 @@ class Lipschitz(Term, HasDual):
     Never above min(D_f(ρ‖π), L·W₁(ρ, π)), and between two Diracs L|a − b|. The constraint is kept by a penalty on the
     critic, weight · E max(0, |∇h|² − L²) at points tz + (1−t)x between a draw of ρ and one of π: an exact one, of
     bounded slope, so that a large enough weight (W₁/2L will do) leaves the supremum where it is. A critic that is
-    Lipschitz by construction needs none. Sources: Birrell et al. 2022 (JMLR 23:39); Gu et al. 2024 (arXiv 2407.11901).
+    Lipschitz by construction needs none: weight 0, and any other critic is refused. Sources: Birrell et al. 2022 (JMLR
+    23:39); Gu et al. 2024 (arXiv 2407.11901).
 
     Args: term, an FDivergence or DonskerVaradhan; L > 0, the constant; weight ≥ 0, of the penalty.
     Raises: InputError for L ≤ 0 or a negative weight; Incompatible for another term.
@@ -45,7 +46,7 @@ class Lipschitz(Term, HasDual):
         def penalty(critic: Pointwise, x: Tensor, z: Tensor, key: int) -> Tensor:
             return self.weight * excess(lambda y: dual.head(critic(y)), x, z, self.L, key)
 
-        return replace(dual, penalty=penalty) if self.weight else dual
+        return replace(dual, slope=self.L, penalty=penalty if self.weight else None)
 
 
 def excess(h: Pointwise, x: Tensor, z: Tensor, L: float, key: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wgf import checks, keys
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible
-from wgf.fitting import fit, worth
+from wgf.fitting import fit, suits, worth
 from wgf.functionals.base import (
     Dual,
     Functional,
@@ -70,7 +70,9 @@ class CriticParticles(Stepper):
     def check(self, F: Functional, state: State) -> None:
         for _, term, kind in route(F, self.accepts, "CriticParticles", self.instead):
             if kind is HasDual and isinstance(term, HasDual):
-                width = term.dual(term.reference(Cloud(state.x))).gamma.dim
+                dual = term.dual(term.reference(Cloud(state.x)))
+                suits(dual, self.critic)
+                width = dual.gamma.dim
                 for name, other in (("the critic reads", self.critic.dim), (f"{term.name} compares with", width)):
                     if other != state.x.shape[1]:
                         raise Incompatible(f"{name} {other} dimensions, but the particles have {state.x.shape[1]}")

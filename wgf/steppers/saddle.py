@@ -13,7 +13,7 @@ from wgf import checks, keys
 from wgf.autodiff import gradient
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
-from wgf.fitting import met, worth
+from wgf.fitting import met, suits, worth
 from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
@@ -160,7 +160,9 @@ class SaddleJKO(Variational):
             )
         for _, term, kind in routed:
             if kind is HasDual and isinstance(term, HasDual):
-                width = term.dual(term.reference(Cloud(state.x))).gamma.dim
+                dual = term.dual(term.reference(Cloud(state.x)))
+                suits(dual, self.critic)
+                width = dual.gamma.dim
                 if width != state.x.shape[1]:
                     raise Incompatible(
                         f"{term.name} compares with samples of width {width}, but the particles have {state.x.shape[1]}"
