@@ -297,6 +297,7 @@ TERMS = [
 
 CRITICS: dict[str, Callable[[], ScalarField]] = {
     "Critic": lambda: Critic(3, 8),
+    "Critic, quadratic": lambda: Critic(3, 8, quadratic=True),
     "LipschitzCritic": lambda: LipschitzCritic(3, 2.0, 8),
     "LipschitzCritic, deep": lambda: LipschitzCritic(5, 1.0, 4, 3),
     "ImageCritic": lambda: ImageCritic(2, 5, 7, features=3, blocks=2),

@@ -90,7 +90,7 @@ class Adam(Recipe):
         curve: Curve = [(0, score)]
         best_score = score if math.isfinite(score) else math.inf
         rate, retries, iteration = self.rate, 0, 0
-        optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas)
+        optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas, fused=True)
         every = max(1, self.iterations // self.checks)
         while iteration < self.iterations:
             scale = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
@@ -117,7 +117,7 @@ class Adam(Recipe):
                 rate /= 2
                 _assign(parameters, best)
                 _assign(average, best)
-                optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas)
+                optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas, fused=True)
                 continue
             if score < best_score:
                 best_score = score
@@ -275,7 +275,10 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
 
 def _optimisers(players: Sequence[list[nn.Parameter]], recipe: Alternate) -> list[torch.optim.Optimizer]:
     """One a player; rates are set before each step."""
-    made = [recipe.optimiser(p) if recipe.optimiser else torch.optim.Adam(p, betas=recipe.betas) for p in players]
+    made = [
+        recipe.optimiser(p) if recipe.optimiser else torch.optim.Adam(p, betas=recipe.betas, fused=True)
+        for p in players
+    ]
     for optimiser in made:
         if not isinstance(optimiser, torch.optim.Optimizer) or isinstance(optimiser, torch.optim.LBFGS):
             raise InputError(
