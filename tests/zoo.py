@@ -88,6 +88,7 @@ from wgf.maps.integrate import Scheme
 from wgf.networks import Activation, Silu, Tanh
 from wgf.pearson import PearsonII
 from wgf.problem import Problem
+from wgf.ring import Ring
 from wgf.steppers import (
     JKO,
     SVGD,
@@ -435,6 +436,7 @@ LAWS = [
         "Box", lambda: Box(doubles(-1, 0), doubles(2, 0.5)), doubles(0.5, 0.25), torch.diag(doubles(9, 0.25) / 12)
     ),
     LawEntry("Adapted", lambda: Adapted(distributions.MultivariateNormal(MEAN, COVARIANCE)), MEAN, COVARIANCE),
+    LawEntry("Ring", lambda: Ring(2.0, 0.3), 0 * MEAN, (2 + 0.09) * EYE),
     LawEntry("PearsonII", lambda: PearsonII(2, 4.0, 2.0), 0 * MEAN, 2 * EYE),
     LawEntry(
         "Empirical",

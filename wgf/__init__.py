@@ -33,6 +33,7 @@ from wgf.maps import ICNN, Affine, Compose, Explicit, Extrapolated, Hutchinson, 
 from wgf.observers import Metrics, Observer, ProgressBar
 from wgf.pearson import PearsonII
 from wgf.problem import Problem
+from wgf.ring import Ring
 from wgf.steppers import (
     JKO,
     SVGD,
@@ -118,6 +119,7 @@ __all__ = [
     "Quadratic",
     "Residual",
     "ReverseKullbackLeibler",
+    "Ring",
     "SaddleJKO",
     "SlicedMMD2",
     "SlicedW2",
