@@ -29,7 +29,19 @@ from wgf.functionals import (
     TotalVariation,
 )
 from wgf.law import Adapted, Box, Cloud, Empirical, Gaussian, Law, Mixture, Pushforward
-from wgf.maps import ICNN, Affine, Compose, Explicit, Extrapolated, Hutchinson, Inverse, NeuralODE, OTFlow, Residual
+from wgf.maps import (
+    ICNN,
+    Affine,
+    Compose,
+    Explicit,
+    Extrapolated,
+    Hutchinson,
+    Inverse,
+    NeuralODE,
+    OTFlow,
+    Residual,
+    UNet,
+)
 from wgf.observers import Metrics, Observer, ProgressBar
 from wgf.pearson import PearsonII
 from wgf.problem import Problem
@@ -40,6 +52,7 @@ from wgf.steppers import (
     AdaGrad,
     AdjustedLangevin,
     Base,
+    CrankNicolson,
     CriticParticles,
     Fresh,
     Langevin,
@@ -74,6 +87,7 @@ __all__ = [
     "Box",
     "Cloud",
     "Compose",
+    "CrankNicolson",
     "Critic",
     "CriticParticles",
     "Diverged",
@@ -126,6 +140,7 @@ __all__ = [
     "Splitting",
     "SquaredHellinger",
     "TotalVariation",
+    "UNet",
     "Unknown",
     "Weights",
     "evolve",

@@ -28,12 +28,21 @@ log = logging.getLogger("wgf.fitting")
 
 
 class Worth(NamedTuple):
-    """A dual's value at a critic with its standard error; E_Γ[dρ/dΓ] as the critic has it; how many draws carry it."""
+    """A dual's value at a critic with its standard error; E_Γ[dρ/dΓ] as the critic has it; how many draws carry it.
+
+    outside, the share of the rows that do not lie in the box that must hold them, None where there is no such box.
+    """
 
     value: float
     error: float
     mass: float
     carried: float
+    outside: float | None = None
+
+    def measures(self, name: str) -> dict[str, float]:
+        """What a step reports of the critic of the term of this name."""
+        found = {f"mass, {name}": self.mass}
+        return found if self.outside is None else {**found, f"outside, {name}": self.outside}
 
 
 def fit(
@@ -76,7 +85,7 @@ def fit(
 def worth(dual: Dual, critic: Pointwise, x: Float[Tensor, "n d"], draws: int = DRAWS, *, seed: int = 0) -> Worth:
     """What the dual makes of the critic on rows x of ρ and fresh draws of Γ.
 
-    Logs a warning where the number says little: where Γ hardly meets ρ, or few draws carry the mean.
+    Logs a warning where the number says little: where Γ hardly meets ρ or does not hold it, or few draws carry it.
     """
     z = dual.gamma.sample(draws, keys.generator(seed, 2, device=dual.gamma.like.device)).to(x)
     a, b = dual.a(critic(x), x), dual.b(critic(z), z)
@@ -85,13 +94,20 @@ def worth(dual: Dual, critic: Pointwise, x: Float[Tensor, "n d"], draws: int = D
     mass, carried = float(ratio.mean()), float(ratio.sum() ** 2 / ratio.square().sum())
     if carried < FEW:
         log.warning("the dual's value %.3g rests on %.0f of %d draws of its reference law", value, carried, draws)
-    if not abs(mass - 1) <= OFF:
+    outside = None if dual.support is None else 1 - float(dual.support.holds(x).double().mean())
+    if outside:
+        log.warning(
+            "%.2g %% of the particles lie outside the box that the dual is taken on, where nothing keeps its critic"
+            " down: take a larger margin, or smaller steps",
+            100 * outside,
+        )
+    elif not abs(mass - 1) <= OFF:
         log.warning(
             "the dual's critic gives the particles the mass %.3g under its reference law, where it should be 1: the law"
             " does not cover them, or the critic has not converged",
             mass,
         )
-    return Worth(value, error, mass, carried)
+    return Worth(value, error, mass, carried, outside)
 
 
 def suits(dual: Dual, critic: ScalarField) -> None:

@@ -57,7 +57,7 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
     F = sup_h |Ω|^{−(m−1)} (m/(m−1) E_ρ[h^{m−1}] − E_Γ[h^m]), m > 1, at h* = |Ω| ρ; here h = softplus(u).
 
     Args: m, the exponent; margin, by how much of its width the box extends past the cloud on every side: the support
-    must still lie in it after the step.
+    must still lie in it after the step, which steppers check: `measures["outside, …"]`, a warning where it does not.
     Raises: InputError for m ≤ 0 or m = 1 (that one is Entropy()).
     """
 
@@ -98,4 +98,5 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
             a=lambda u, x: scale * m / (m - 1) * softplus(u).pow(m - 1),
             b=lambda u, z: scale * softplus(u).pow(m),
             head=softplus,
+            support=gamma,
         )
