@@ -1,4 +1,4 @@
-"""The Crank–Nicolson step: its closed form for Gaussians, order one, plain JKO where F is linear, where it is refused."""
+"""The Crank–Nicolson step: its closed form for Gaussians, order one, JKO where F is linear, where it is refused."""
 
 import math
 

@@ -18,6 +18,9 @@ from wgf.training import Adam, Recipe, Watch, never
 DRAWS = 65_536
 """Draws of Γ that a critic is scored on."""
 
+BLOCK = 4096
+"""Rows that a critic is asked for at once where no gradients are kept."""
+
 FEW = 100
 """Draws of Γ that must carry a value: fewer, and it is mostly chance."""
 
@@ -88,9 +91,10 @@ def worth(dual: Dual, critic: Pointwise, x: Float[Tensor, "n d"], draws: int = D
     Logs a warning where the number says little: where Γ hardly meets ρ or does not hold it, or few draws carry it.
     """
     z = dual.gamma.sample(draws, keys.generator(seed, 2, device=dual.gamma.like.device)).to(x)
-    a, b = dual.a(critic(x), x), dual.b(critic(z), z)
+    at_x, at_z = _values(critic, x), _values(critic, z)
+    a, b = dual.a(at_x, x), dual.b(at_z, z)
     value, error = float(a.mean() - dual.merge(b) + dual.const), _error(dual, a, b)
-    ratio = dual.ratio(critic, z)
+    ratio = dual.ratio(lambda _: at_z, z)
     mass, carried = float(ratio.mean()), float(ratio.sum() ** 2 / ratio.square().sum())
     if carried < FEW:
         log.warning("the dual's value %.3g rests on %.0f of %d draws of its reference law", value, carried, draws)
@@ -125,6 +129,10 @@ def met(x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, "k d"
     """As many rows of both, so that a critic knows where it will be asked: on the particles, on Γ, and between."""
     count = min(len(x), len(z))
     return torch.cat([x[:count], z[:count]])
+
+
+def _values(critic: Pointwise, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    return torch.cat([critic(part) for part in x.split(BLOCK)])
 
 
 def _error(dual: Dual, a: Tensor, b: Tensor) -> float:
