@@ -12,6 +12,9 @@ from wgf.functionals.base import Dual, HasDual, HasNoise, OnAbsoluteDensity, OnD
 from wgf.law import Box, Cloud, Gaussian
 from wgf.tree import Tree
 
+LEAST = -80.0
+"""Raw outputs of a critic below this count as this: h = e^-80."""
+
 
 class Entropy(Term, OnDensity, HasNoise, HasDual):
     """F(ρ) = ∫ρ log ρ, whose flow is the heat equation ∂_tρ = Δρ.
@@ -41,6 +44,8 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
 
     def reference(self, cloud: Cloud) -> Tree:
         scale = float(cloud.x.var(0).mean())
+        if not scale > 0:
+            raise InputError("the dual of Entropy fits a Gaussian to the particles, but they all lie in one point")
         fitted = Gaussian.fit(cloud.x, ridge=1e-6 * scale)
         return {"mean": fitted.mean, "covariance": fitted.covariance}
 
@@ -85,6 +90,12 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
 
     def reference(self, cloud: Cloud) -> Tree:
         low, high = cloud.x.amin(0), cloud.x.amax(0)
+        flat = (high <= low).nonzero()[:, 0].tolist()
+        if flat:
+            raise InputError(
+                f"the dual of {self.name} needs a box around the particles, but they have no width in coordinate"
+                f" {flat[0]}"
+            )
         room = self.margin * (high - low)
         return {"low": low - room, "high": high + room}
 
@@ -95,8 +106,13 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
         scale = ((1 - m) * gamma.log_volume).exp()
         return Dual(
             gamma,
-            a=lambda u, x: scale * m / (m - 1) * softplus(u).pow(m - 1),
-            b=lambda u, z: scale * softplus(u).pow(m),
-            head=softplus,
+            a=lambda u, x: scale * m / (m - 1) * _above_zero(u).pow(m - 1),
+            b=lambda u, z: scale * _above_zero(u).pow(m),
+            head=_above_zero,
             support=gamma,
         )
+
+
+def _above_zero(u: Tensor) -> Tensor:
+    """softplus(u), kept where float32 still tells it from zero: there a power below 1 has no slope."""
+    return softplus(u.clamp_min(LEAST))
