@@ -16,7 +16,7 @@ FLOORS = (  # of wgf, from the ground up: each may import itself and those befor
     {"errors"},
     {"checks", "keys", "tree"},
     {"law"},
-    {"autodiff", "kernels", "networks", "shards"},
+    {"autodiff", "convolutions", "kernels", "networks", "shards"},
     {"functionals", "critics", "training"},
     {"fitting"},
     {"maps"},  # above functionals: an explicit move is made of a first variation

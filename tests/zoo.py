@@ -83,11 +83,13 @@ from wgf.maps import (
     NeuralODE,
     OTFlow,
     Residual,
+    UNet,
 )
 from wgf.maps.integrate import Scheme
 from wgf.networks import Activation, Silu, Tanh
 from wgf.pearson import PearsonII
 from wgf.problem import Problem
+from wgf.ring import Ring
 from wgf.steppers import (
     JKO,
     SVGD,
@@ -95,6 +97,7 @@ from wgf.steppers import (
     AdamStep,
     AdjustedLangevin,
     Base,
+    CrankNicolson,
     CriticParticles,
     Fresh,
     Langevin,
@@ -181,6 +184,8 @@ MAPS = [
     MapEntry("ICNN(1)", lambda dtype: ICNN(1, width=12, depth=1), identity=1e-4),
     MapEntry("ICNN(2)", lambda dtype: ICNN(2, width=12), identity=1e-4),
     MapEntry("ICNN(3)", lambda dtype: ICNN(3, width=10, depth=3), identity=1e-4),
+    MapEntry("UNet", lambda dtype: UNet(1, 2, 4, features=2, levels=1)),
+    MapEntry("UNet, colour", lambda dtype: UNet(2, 4, 4, features=1)),
     moving("OTFlow(1)", lambda: OTFlow(1, width=8, steps=4), identity=1e-6),
     moving("OTFlow(2)", lambda: OTFlow(2, width=9, steps=5, scheme=Heun(), horizon=0.5), identity=1e-6),
     moving("OTFlow(3)", lambda: OTFlow(3, width=8, depth=4, rank=2, steps=4), identity=1e-6),
@@ -369,6 +374,18 @@ STEPPERS = [
     StepperEntry("JKO(NeuralODE)", lambda: JKO(NeuralODE(2, width=8, steps=2, trace=Hutchinson()), ADAM, **POOL), free),
     StepperEntry("Midpoint(Affine)", lambda: Midpoint(JKO(Affine(2), LBFGS(20), **POOL)), free),
     StepperEntry("Midpoint(Residual)", lambda: Midpoint(JKO(Residual(2, width=8), ADAM, **POOL)), free),
+    StepperEntry(
+        "CrankNicolson(JKO)",
+        lambda: CrankNicolson(JKO(Residual(2, width=8), ADAM, **POOL), Critic(2, 8), Adam(6, 32), held=40),
+        crowded,
+    ),
+    StepperEntry(
+        "CrankNicolson(SaddleJKO)",
+        lambda: CrankNicolson(
+            SaddleJKO(Residual(2, width=8), Critic(2, 8), Previous(), GAME, **POOL), Critic(2, 8), Adam(6, 32)
+        ),
+        lambda: free() + 0.5 * FDivergence(JensenShannon(), target()),
+    ),
     StepperEntry("Splitting(JKO)", lambda: Splitting(JKO(Affine(2), LBFGS(20), **POOL)), crowded),
     StepperEntry("Splitting(Langevin)", lambda: Splitting(Langevin(60, 3)), crowded),
     StepperEntry(
@@ -436,6 +453,7 @@ LAWS = [
         "Box", lambda: Box(doubles(-1, 0), doubles(2, 0.5)), doubles(0.5, 0.25), torch.diag(doubles(9, 0.25) / 12)
     ),
     LawEntry("Adapted", lambda: Adapted(distributions.MultivariateNormal(MEAN, COVARIANCE)), MEAN, COVARIANCE),
+    LawEntry("Ring", lambda: Ring(2.0, 0.3), 0 * MEAN, (2 + 0.09) * EYE),
     LawEntry("PearsonII", lambda: PearsonII(2, 4.0, 2.0), 0 * MEAN, 2 * EYE),
     LawEntry(
         "Empirical",

@@ -92,6 +92,23 @@ def midpoint_step(rho: Gaussian, A: Float[Tensor, "d d"], b: Float[Tensor, " d"]
     return Gaussian(2 * mean - rho.mean, _symmetric(linear @ rho.covariance @ linear))
 
 
+def crank_nicolson_step(rho: Gaussian, A: Float[Tensor, "d d"], b: Float[Tensor, " d"], tau: float) -> Gaussian:
+    """argmin ½F(·) + ½∫δF/δρ(ρ) d· + W₂²(·, ρ)/2τ, F = KL(·‖N(b, A⁻¹)) and ρ = N(m, S): of order one in τ.
+
+    Half of the entropy and the frozen ½log ρ = −¼(x − m)ᵀS⁻¹(x − m) + … are the JKO step of ½(entropy + quadratic of
+    matrix 2A − S⁻¹), which is that of the bracket with τ/2; the mean is m⁺ = K⁻¹((I/τ − ½S⁻¹)m + Ab), K = I/τ + A −
+    ½S⁻¹. On a line s⁺ = (s + √(s² + 2κτ))/2κ, κ = τK = 1 + τa − τ/2s².
+
+    Raises: InputError as `jko_step`, and where K is not positive definite: the step is unbounded below there.
+    """
+    checks.positive("tau", tau)
+    A, b, eye = A.to(rho.mean), b.to(rho.mean), torch.eye(rho.dim).to(rho.mean)
+    P, k = _modes(rho, _symmetric(2 * A - torch.linalg.inv(rho.covariance)), b, tau / 2)
+    explicit = eye / tau - 0.5 * torch.linalg.inv(rho.covariance)
+    mean = torch.linalg.solve(explicit + A, explicit @ rho.mean + A @ b)
+    return Gaussian(mean, _symmetric((P * (k.sqrt() / 2 + (k / 4 + tau / 2).sqrt()).square()) @ P.T))
+
+
 def _symmetric(matrix: Tensor) -> Tensor:
     return (matrix + matrix.T) / 2
 

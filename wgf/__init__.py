@@ -29,16 +29,30 @@ from wgf.functionals import (
     TotalVariation,
 )
 from wgf.law import Adapted, Box, Cloud, Empirical, Gaussian, Law, Mixture, Pushforward
-from wgf.maps import ICNN, Affine, Compose, Explicit, Extrapolated, Hutchinson, Inverse, NeuralODE, OTFlow, Residual
+from wgf.maps import (
+    ICNN,
+    Affine,
+    Compose,
+    Explicit,
+    Extrapolated,
+    Hutchinson,
+    Inverse,
+    NeuralODE,
+    OTFlow,
+    Residual,
+    UNet,
+)
 from wgf.observers import Metrics, Observer, ProgressBar
 from wgf.pearson import PearsonII
 from wgf.problem import Problem
+from wgf.ring import Ring
 from wgf.steppers import (
     JKO,
     SVGD,
     AdaGrad,
     AdjustedLangevin,
     Base,
+    CrankNicolson,
     CriticParticles,
     Fresh,
     Langevin,
@@ -73,6 +87,7 @@ __all__ = [
     "Box",
     "Cloud",
     "Compose",
+    "CrankNicolson",
     "Critic",
     "CriticParticles",
     "Diverged",
@@ -118,12 +133,14 @@ __all__ = [
     "Quadratic",
     "Residual",
     "ReverseKullbackLeibler",
+    "Ring",
     "SaddleJKO",
     "SlicedMMD2",
     "SlicedW2",
     "Splitting",
     "SquaredHellinger",
     "TotalVariation",
+    "UNet",
     "Unknown",
     "Weights",
     "evolve",

@@ -2,7 +2,12 @@
 
 
 class InputError(ValueError):
-    """An argument has the wrong shape, type, sign or name; the message says which, and what was expected."""
+    """An argument has the wrong shape, type, sign or name; the message says which, and what was expected.
+
+    Raised inside a flow, its `path` holds the steps already finished.
+    """
+
+    path: object = None
 
 
 class Incompatible(InputError):

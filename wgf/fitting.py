@@ -18,6 +18,9 @@ from wgf.training import Adam, Recipe, Watch, never
 DRAWS = 65_536
 """Draws of Γ that a critic is scored on."""
 
+BLOCK = 4096
+"""Rows that a critic is asked for at once where no gradients are kept."""
+
 FEW = 100
 """Draws of Γ that must carry a value: fewer, and it is mostly chance."""
 
@@ -28,12 +31,21 @@ log = logging.getLogger("wgf.fitting")
 
 
 class Worth(NamedTuple):
-    """A dual's value at a critic with its standard error; E_Γ[dρ/dΓ] as the critic has it; how many draws carry it."""
+    """A dual's value at a critic with its standard error; E_Γ[dρ/dΓ] as the critic has it; how many draws carry it.
+
+    outside, the share of the rows that do not lie in the box that must hold them, None where there is no such box.
+    """
 
     value: float
     error: float
     mass: float
     carried: float
+    outside: float | None = None
+
+    def measures(self, name: str) -> dict[str, float]:
+        """What a step reports of the critic of the term of this name."""
+        found = {f"mass, {name}": self.mass}
+        return found if self.outside is None else {**found, f"outside, {name}": self.outside}
 
 
 def fit(
@@ -76,22 +88,30 @@ def fit(
 def worth(dual: Dual, critic: Pointwise, x: Float[Tensor, "n d"], draws: int = DRAWS, *, seed: int = 0) -> Worth:
     """What the dual makes of the critic on rows x of ρ and fresh draws of Γ.
 
-    Logs a warning where the number says little: where Γ hardly meets ρ, or few draws carry the mean.
+    Logs a warning where the number says little: where Γ hardly meets ρ or does not hold it, or few draws carry it.
     """
     z = dual.gamma.sample(draws, keys.generator(seed, 2, device=dual.gamma.like.device)).to(x)
-    a, b = dual.a(critic(x), x), dual.b(critic(z), z)
+    at_x, at_z = _values(critic, x), _values(critic, z)
+    a, b = dual.a(at_x, x), dual.b(at_z, z)
     value, error = float(a.mean() - dual.merge(b) + dual.const), _error(dual, a, b)
-    ratio = dual.ratio(critic, z)
+    ratio = dual.ratio(lambda _: at_z, z)
     mass, carried = float(ratio.mean()), float(ratio.sum() ** 2 / ratio.square().sum())
     if carried < FEW:
         log.warning("the dual's value %.3g rests on %.0f of %d draws of its reference law", value, carried, draws)
-    if not abs(mass - 1) <= OFF:
+    outside = None if dual.support is None else 1 - float(dual.support.holds(x).double().mean())
+    if outside:
+        log.warning(
+            "%.2g %% of the particles lie outside the box that the dual is taken on, where nothing keeps its critic"
+            " down: take a larger margin, or smaller steps",
+            100 * outside,
+        )
+    elif not abs(mass - 1) <= OFF:
         log.warning(
             "the dual's critic gives the particles the mass %.3g under its reference law, where it should be 1: the law"
             " does not cover them, or the critic has not converged",
             mass,
         )
-    return Worth(value, error, mass, carried)
+    return Worth(value, error, mass, carried, outside)
 
 
 def suits(dual: Dual, critic: ScalarField) -> None:
@@ -109,6 +129,10 @@ def met(x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, "k d"
     """As many rows of both, so that a critic knows where it will be asked: on the particles, on Γ, and between."""
     count = min(len(x), len(z))
     return torch.cat([x[:count], z[:count]])
+
+
+def _values(critic: Pointwise, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    return torch.cat([critic(part) for part in x.split(BLOCK)])
 
 
 def _error(dual: Dual, a: Tensor, b: Tensor) -> float:

@@ -78,8 +78,9 @@ def evolve(
     seed, the only source of randomness: the same seed, machine and thread count give the same bits; observers, told of
     every step and able to stop inside one; stop, asked after each step; path, one to go on from: its state, not `rho0`,
     is then where the flow starts, and a longer copy is returned.
-    Raises: Incompatible before the first step if the stepper cannot run F; InputError for a bad τ; Diverged, with the
-    path so far as its attribute `path`, if training fails or particles fly off to infinity.
+    Raises: Incompatible before the first step if the stepper cannot run F; InputError for a bad τ; Diverged if training
+    fails or particles fly off to infinity. What is raised after the first step has the path so far as its attribute
+    `path`.
     """
     total = functional(F)
     sizes = step_sizes(taus)
@@ -118,7 +119,7 @@ def evolve(
                 observer.after(path)
             if stop is not None and shards.agreed(partial(stop, path)):
                 break
-    except Diverged as error:
+    except (Diverged, InputError) as error:
         error.path = path
         raise
     finally:

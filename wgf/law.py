@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wgf import checks
@@ -228,8 +228,11 @@ class Box(Law):
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         x = _points(x, self.low)
-        inside = ((x >= self.low) & (x <= self.high)).all(-1)
-        return torch.where(inside, -self.log_volume, x.new_tensor(-math.inf))
+        return torch.where(self.holds(x), -self.log_volume, x.new_tensor(-math.inf))
+
+    def holds(self, x: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
+        """Whether x_i lies in the box, its faces included."""
+        return ((x >= self.low) & (x <= self.high)).all(-1)
 
     def to(self, target: torch.dtype | torch.device | str) -> "Box":
         return Box(self.low.to(target), self.high.to(target))

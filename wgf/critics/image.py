@@ -1,6 +1,5 @@
 """A small residual network of convolutions as a critic of images."""
 
-import math
 from itertools import pairwise
 
 import torch
@@ -9,21 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, silu
 
 from wgf import checks
+from wgf.convolutions import ResidualBlock, draw_weights
 from wgf.critics.base import ScalarField
-
-
-class _Block(nn.Module):
-    """x ↦ (skip(x) + conv(σ(conv(σ(x)))))/√2 at half the resolution."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.first = nn.utils.skip_init(nn.Conv2d, inputs, outputs, 3, padding=1)
-        self.second = nn.utils.skip_init(nn.Conv2d, outputs, outputs, 3, padding=1)
-        self.skip = nn.utils.skip_init(nn.Conv2d, inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        change = self.second(silu(self.first(silu(x))))
-        return avg_pool2d((self.skip(x) + change) / math.sqrt(2), 2, ceil_mode=True)
 
 
 class ImageCritic(ScalarField):
@@ -46,7 +32,7 @@ class ImageCritic(ScalarField):
         self.dim = channels * height * width
         sizes = [features * 2**k for k in range(checks.at_least("blocks", blocks, 1) + 1)]
         self.stem = nn.utils.skip_init(nn.Conv2d, channels, features, 3, padding=1)
-        self.blocks = nn.Sequential(*(_Block(one, other) for one, other in pairwise(sizes)))
+        self.blocks = nn.ModuleList(ResidualBlock(one, other) for one, other in pairwise(sizes))
         self.last = nn.utils.skip_init(nn.Linear, sizes[-1], 1)
         self.register_buffer("mean", torch.zeros(self.dim))
         self.register_buffer("scale", torch.ones(()))
@@ -54,12 +40,7 @@ class ImageCritic(ScalarField):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                drawn = torch.randn(module.weight.shape, generator=generator, device=generator.device)
-                module.weight.copy_(drawn / math.sqrt(module.weight[0].numel()))
-                assert module.bias is not None
-                module.bias.zero_()
+        draw_weights(self, generator)
         self.last.weight.zero_()
 
     def standardise(self, x: Float[Tensor, "n d"]) -> None:
@@ -68,5 +49,7 @@ class ImageCritic(ScalarField):
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         images = ((x - self.mean) / self.scale).unflatten(1, self.shape)
-        features = silu(self.blocks(self.stem(images)))
-        return self.last(features.mean((2, 3)))[:, 0]
+        features = self.stem(images)
+        for block in self.blocks:
+            features = avg_pool2d(block(features), 2, ceil_mode=True)
+        return self.last(silu(features).mean((2, 3)))[:, 0]

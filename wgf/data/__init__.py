@@ -6,6 +6,7 @@ from wgf.data.posteriors import GermanCredit, Reference, ReferencePosterior
 from wgf.data.single_cell import SingleCell
 from wgf.data.table import Dataset, Table
 from wgf.data.tabular import Covertype, Miniboone, Raetsch
+from wgf.data.toys import grid_of_gaussians, two_circles
 
 __all__ = [
     "BreastCancer",
@@ -22,4 +23,6 @@ __all__ = [
     "SingleCell",
     "Table",
     "Wine",
+    "grid_of_gaussians",
+    "two_circles",
 ]

@@ -2,6 +2,7 @@
 
 import torch
 
+from wgf.errors import InputError
 from wgf.functionals.base import Dual, Functional, HasDual, Pointwise, Term, log_mean_exp
 from wgf.functionals.entropy import Entropy
 from wgf.functionals.family import F
@@ -34,6 +35,9 @@ class _ToSamples(Term, HasDual):
     """A term that compares with a law π which can be sampled: Γ = π, whatever the particles do."""
 
     def __init__(self, target: Law) -> None:
+        if not isinstance(target, Law):
+            got = type(target).__name__
+            raise InputError(f"the target of {type(self).__name__} must be a law, got {got}; wrap data as Empirical(x)")
         self.target = target
 
     def reference(self, cloud: Cloud) -> Tree:
@@ -48,6 +52,8 @@ class FDivergence(_ToSamples):
 
     def __init__(self, f: F, target: Law) -> None:
         super().__init__(target)
+        if not isinstance(f, F):
+            raise InputError(f"FDivergence needs a member of the family such as KullbackLeibler(), got {f!r}")
         self.f = f
 
     @property

@@ -14,6 +14,9 @@ from wgf.law import Box, Cloud, Gaussian
 from wgf.pearson import PearsonII
 from wgf.tree import Tree
 
+LEAST = -80.0
+"""Raw outputs of a critic below this count as this: h = e^-80."""
+
 
 class Entropy(Term, OnDensity, HasNoise, HasDual):
     """F(ρ) = ∫ρ log ρ, whose flow is the heat equation ∂_tρ = Δρ.
@@ -43,6 +46,8 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
 
     def reference(self, cloud: Cloud) -> Tree:
         scale = float(cloud.x.var(0).mean())
+        if not scale > 0:
+            raise InputError("the dual of Entropy fits a Gaussian to the particles, but they all lie in one point")
         fitted = Gaussian.fit(cloud.x, ridge=1e-6 * scale)
         return {"mean": fitted.mean, "covariance": fitted.covariance}
 
@@ -59,8 +64,9 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
     F = sup_h |Ω|^{−(m−1)} (m/(m−1) E_ρ[h^{m−1}] − E_Γ[h^m]), m > 1, at h* = |Ω| ρ; here h = softplus(u).
 
     Args: m, the exponent; margin, by how much of its width Ω extends past the cloud on every side: the support
-    must still lie in it after the step; ball, Ω the ball about the mean in place of the box: of d = 6 a box is 12
-    times its ball, and most draws of Γ would see nothing of a round cloud.
+    must still lie in it after the step, which steppers check: `measures["outside, …"]`, a warning where it does not;
+    ball, Ω the ball about the mean in place of the box: in d = 6 a box is 12 times its ball, and most draws of Γ would
+    see nothing of a round cloud.
     Raises: InputError for m ≤ 0 or m = 1 (that one is Entropy()).
     """
 
@@ -89,8 +95,17 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
     def reference(self, cloud: Cloud) -> Tree:
         if self.ball:
             centre = cloud.x.mean(0)
-            return {"centre": centre, "radius": (1 + 2 * self.margin) * float((cloud.x - centre).norm(dim=1).max())}
+            furthest = float((cloud.x - centre).norm(dim=1).max())
+            if not furthest > 0:
+                raise InputError(f"the dual of {self.name} needs a ball around the particles, but they are one point")
+            return {"centre": centre, "radius": (1 + 2 * self.margin) * furthest}
         low, high = cloud.x.amin(0), cloud.x.amax(0)
+        flat = (high <= low).nonzero()[:, 0].tolist()
+        if flat:
+            raise InputError(
+                f"the dual of {self.name} needs a box around the particles, but they have no width in coordinate"
+                f" {flat[0]}"
+            )
         room = self.margin * (high - low)
         return {"low": low - room, "high": high + room}
 
@@ -101,9 +116,10 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
         m, scale = self.m, math.exp((1 - self.m) * log_volume)
         return Dual(
             gamma,
-            a=lambda u, x: scale * m / (m - 1) * softplus(u).pow(m - 1),
-            b=lambda u, z: scale * softplus(u).pow(m),
-            head=softplus,
+            a=lambda u, x: scale * m / (m - 1) * _above_zero(u).pow(m - 1),
+            b=lambda u, z: scale * _above_zero(u).pow(m),
+            head=_above_zero,
+            support=gamma,
         )
 
     def _omega(self, reference: Tree) -> tuple[Box | PearsonII, float]:
@@ -114,3 +130,8 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
             return ball, -ball.log_peak
         box = Box(reference["low"], reference["high"])
         return box, float(box.log_volume)
+
+
+def _above_zero(u: Tensor) -> Tensor:
+    """softplus(u), kept where float32 still tells it from zero: there a power below 1 has no slope."""
+    return softplus(u.clamp_min(LEAST))

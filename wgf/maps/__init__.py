@@ -9,6 +9,7 @@ from wgf.maps.integrate import RK4, Euler, Heun
 from wgf.maps.neural_ode import Exact, Hutchinson, NeuralODE
 from wgf.maps.potential import OTFlow
 from wgf.maps.residual import Residual
+from wgf.maps.unet import UNet
 
 __all__ = [
     "ICNN",
@@ -30,4 +31,5 @@ __all__ = [
     "Residual",
     "Static",
     "Transport",
+    "UNet",
 ]

@@ -1,6 +1,7 @@
 """Steppers: how a state moves down a functional."""
 
 from wgf.steppers.base import Certificate, Info, State, Stepper, Variational
+from wgf.steppers.crank_nicolson import CrankNicolson
 from wgf.steppers.critic_particles import CriticParticles
 from wgf.steppers.jko import JKO, Fresh, WarmStart, Weights
 from wgf.steppers.langevin import AdjustedLangevin, Langevin
@@ -20,6 +21,7 @@ __all__ = [
     "Anchor",
     "Base",
     "Certificate",
+    "CrankNicolson",
     "CriticParticles",
     "Fresh",
     "Info",

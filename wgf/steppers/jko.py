@@ -50,11 +50,13 @@ class Weights(WarmStart):
         return map
 
 
-def remember(module: nn.Module, memory: Tree, name: str) -> None:
-    """Load the weights that `memory` has under `name`, if they are of the module's form."""
+def remember(module: nn.Module, memory: Tree, name: str) -> bool:
+    """Load the weights that `memory` has under `name`, if they are of the module's form; whether they were."""
     weights = (memory or {}).get(name, {})
-    if {key: value.shape for key, value in weights.items()} == {k: v.shape for k, v in module.state_dict().items()}:
+    known = {key: value.shape for key, value in weights.items()} == {k: v.shape for k, v in module.state_dict().items()}
+    if known:
         module.load_state_dict(weights)
+    return known
 
 
 def recalled(template: Map, memory: Tree, like: Tensor) -> Map:

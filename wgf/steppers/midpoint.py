@@ -11,6 +11,7 @@ from wgf.law import Law
 from wgf.maps.base import Map
 from wgf.maps.compose import Extrapolated
 from wgf.steppers.base import Info, State, Variational, folded_share, pushed
+from wgf.steppers.crank_nicolson import CrankNicolson
 from wgf.steppers.saddle import Previous, SaddleJKO
 from wgf.training import Watch
 from wgf.tree import Tree
@@ -36,6 +37,11 @@ class Midpoint(Variational):
         if not isinstance(self.inner, Variational):
             raise Incompatible(
                 f"Midpoint needs a stepper that finds a map, such as JKO, got {type(self.inner).__name__}"
+            )
+        if isinstance(self.inner, (CrankNicolson, Midpoint)):
+            raise Incompatible(
+                f"Midpoint extrapolates the JKO step of τ/2, which a {type(self.inner).__name__} does not take; put a"
+                " JKO or a SaddleJKO inside"
             )
         if isinstance(self.inner, SaddleJKO) and not isinstance(self.inner.anchor, Previous):
             raise Incompatible(

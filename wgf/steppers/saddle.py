@@ -104,7 +104,8 @@ class SaddleJKO(Variational):
     critics are warm-started. Sources: Fan et al. 2022, Algorithm 1 (`Previous()`); Choi et al. 2024 (`Base()`).
     Args: map and critic, templates; anchor; training, the schedule of the game; particles; held, rows of the pool kept
     for the critic's value and the energies; warm, where each map starts; r1 ≥ 0, the weight γ of the critic's penalty
-    γ/2·E_Γ|∇u|² (Mescheder et al. 2018, arXiv 1801.04406, eq. 9).
+    γ/2·E_Γ|∇u|² (Mescheder et al. 2018, arXiv 1801.04406, eq. 9); densities, whether held rows carry log-determinants,
+    d tangents a row: for images too many, and energies are then those of the critics.
 
     τ = ∞ leaves the cost out: with one step, the adversarial game of a generator.
     """
@@ -117,6 +118,7 @@ class SaddleJKO(Variational):
     held: int | None = None
     warm: WarmStart = Weights()
     r1: float = 0.0
+    densities: bool = True
 
     accepts: ClassVar[tuple[type, ...]] = (OnSamples, HasDual)
     instead: ClassVar[str] = "JKO"
@@ -143,7 +145,8 @@ class SaddleJKO(Variational):
 
     def init(self, F: Functional, law: Law, seed: int) -> State:
         route(F, self.accepts, "SaddleJKO", self.instead)
-        return self.anchor.first(draw(law, self.particles, seed, self.kept))
+        state = draw(law, self.particles, seed, self.kept)
+        return self.anchor.first(state if self.densities else replace(state, logdet=None, log_base=None))
 
     def check(self, F: Functional, state: State) -> None:
         routed = route(F, self.accepts, "SaddleJKO", self.instead)
@@ -178,7 +181,8 @@ class SaddleJKO(Variational):
         critics.eval().requires_grad_(False)
         memory = {"map": dict(map.state_dict()), "critics": dict(critics.state_dict()), "references": game.references}
         values, measures = game.values()
-        measures = {"folded": folded_share(map, game.source[: self.kept]), **measures}
+        if self.densities:
+            measures = {"folded": folded_share(map, game.source[: self.kept]), **measures}
         seconds = time.perf_counter() - began
         return map, memory, Info(dual=values, curve=curve, measures=measures, seconds=seconds)
 
@@ -251,6 +255,7 @@ class _Game:
         """Each dual's value, weight included, at the final map and critic, and the mass E_Γ[dρ/dΓ] of its critic.
 
         On held rows and fresh draws of Γ. The mass is 1 where Γ covers the particles and the critic has converged.
+        Where Γ is a box, the share of the rows that left it is reported too.
         """
         y, _ = self._moved(torch.arange(self.held, device=self.state.x.device))
         seen: dict[str, float] = {}
@@ -259,7 +264,8 @@ class _Game:
             assert isinstance(critic, ScalarField)
             found = worth(dual, critic, y, seed=keys.fold(self.state.key, self.state.step, 5, k))
             name = unique(name, seen)
-            seen[name], measures[f"mass, {name}"] = weight * found.value, found.mass
+            seen[name] = weight * found.value
+            measures |= found.measures(name)
         return seen, measures
 
     def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
