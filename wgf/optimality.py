@@ -1,4 +1,4 @@
-"""How nearly a potential flow is the best motion of its step: Hamilton–Jacobi, the terminal condition, straight paths."""
+"""How nearly a potential flow is the best motion of its step: Hamilton–Jacobi, terminal condition, straightness."""
 
 import math
 from collections.abc import Mapping

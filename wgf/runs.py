@@ -197,9 +197,7 @@ def _evolve(experiment: Experiment, taus: Sequence[float], path: Path | None, ob
     problem = experiment.problem
     shards.refuse("a run folder", "use evolve, and keep path.final, which holds all particles")
     told = [Optimality(), *observers]
-    return evolve(
-        problem.F, experiment.stepper, problem.initial, taus, seed=experiment.seed, observers=told, path=path
-    )
+    return evolve(problem.F, experiment.stepper, problem.initial, taus, seed=experiment.seed, observers=told, path=path)
 
 
 def _experiment(folder: Folder) -> Experiment:

@@ -1,4 +1,4 @@
-"""Planar laws that are drawn, not read: the pinwheel and the two moons, in the plane or in a plane of a larger space."""
+"""Planar laws that are drawn, not read: the pinwheel and the two moons, in the plane or in a plane of R^d."""
 
 import math
 from abc import abstractmethod
@@ -66,7 +66,7 @@ class Pinwheel(Planar):
 
 @dataclass(frozen=True)
 class Moons(Planar):
-    """Two half circles of radius 1 with noise N(0, 0.05² I), the second the first turned about (½, ¼); then 4.2·(x − c).
+    """4.2·(x − c), x on two half circles of radius 1, one the other turned about (½, ¼), plus N(0, 0.05² I).
 
     The points of scikit-learn's make_moons, c = (0.5, 0.2), at the scale of Gu et al. 2024 (arXiv 2407.11901).
     """

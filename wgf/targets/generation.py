@@ -15,9 +15,9 @@ def generation(
 ) -> Problem:
     """The flow of D_f^L(ρ‖π), π the rows of a data set, from N(0, I): one step of τ = horizon, or several.
 
-    D_f over L-Lipschitz critics is finite between any laws, so that the rows may lie on a manifold, and bounded by L·W₁.
-    A step of size τ stops short of π by what moving costs: log dρ/dπ spreads by about |x − y|²/2τ over its rows, and
-    none of its rows moves further than τL.
+    D_f over L-Lipschitz critics is finite between any laws, and at most L·W₁: the rows may lie on a manifold. A step of
+    size τ stops short of π by what moving costs: log dρ/dπ spreads by about |x − y|²/2τ over its rows, and none of them
+    moves further than τL.
 
     Args: data; f, a member of the family; L > 0, or None for D_f itself; horizon, a time above 0.
     Raises: InputError for an argument outside these ranges, and as `data.load`.
