@@ -12,6 +12,7 @@ from torch import Tensor, distributions
 from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck
 from wgf import networks
 from wgf.critics import Critic, ImageCritic, LipschitzCritic, ScalarField
+from wgf.data import Moons
 from wgf.functionals import (
     KL,
     KSD2,
@@ -109,7 +110,7 @@ from wgf.steppers import (
     Splitting,
     Stepper,
 )
-from wgf.targets import LogisticPosterior, gaussian_mixture_flow, logistic_regression
+from wgf.targets import LogisticPosterior, gaussian_mixture_flow, generation, logistic_regression
 from wgf.training import LBFGS, Adam, Alternate
 
 DOUBLE = torch.float64
@@ -409,6 +410,11 @@ STEPPERS = [
         lambda: free() + 0.5 * FDivergence(JensenShannon(), target()),
     ),
     StepperEntry(
+        "SaddleJKO(OTFlow)",
+        lambda: SaddleJKO(OTFlow(2, width=8, steps=2, scheme=Euler()), Critic(2, 8), Previous(), GAME, **POOL),
+        lambda: functional(Lipschitz(FDivergence(KullbackLeibler(), target()))),
+    ),
+    StepperEntry(
         "SaddleJKO(Base)",
         lambda: SaddleJKO(Residual(2, width=8), Critic(2, 8), Base(), GAME, **POOL),
         lambda: functional(FDivergence(KullbackLeibler(), target())),
@@ -501,6 +507,8 @@ PROBLEMS = [
     ProblemEntry("barenblatt", barenblatt, {"dim": 3, "exponent": 3.0, "start": 0.2}),
     ProblemEntry("gaussian-mixture", gaussian_mixture_flow, {"dim": 3}),
     ProblemEntry("logistic-regression", logistic_regression),
+    ProblemEntry("generation", generation),
+    ProblemEntry("generation", generation, {"data": Moons(500, dim=7), "f": JensenShannon(), "L": None}),
 ]
 
 

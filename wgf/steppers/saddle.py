@@ -4,6 +4,7 @@ import copy
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -14,10 +15,10 @@ from wgf.autodiff import gradient
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
 from wgf.fitting import met, suits, worth
-from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
+from wgf.functionals.base import Dual, Functional, HasDual, HasVariation, OnSamples, Variation, route, weighted
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
-from wgf.steppers.base import Info, State, Variational, carried, draw, folded_share, pushed, unique
+from wgf.steppers.base import Info, Live, State, Variational, carried, draw, folded_share, pushed, unique
 from wgf.steppers.jko import WarmStart, Weights, check_map, check_parts, check_pool, recalled, remember
 from wgf.training import Alternate, Watch, saddle
 from wgf.tree import Tree
@@ -176,6 +177,8 @@ class SaddleJKO(Variational):
         game = _Game(self, F, state, tau)
         map, critics = self.warm(self.map, state), self._critics(state, game)
         game.join(map.train(), critics.train())
+        if isinstance(self.anchor, Previous):  # from the base, the map is no motion from where the particles stand
+            watch = Live(map, game.source[: self.kept], tau, game.variation).told(watch)
         curve = saddle(game, map, critics, self.training, keys.fold(state.key, state.step, 2), watch)
         map.eval().requires_grad_(False)
         critics.eval().requires_grad_(False)
@@ -249,6 +252,18 @@ class _Game:
             if self.r1:
                 loss = loss + 0.5 * self.r1 * gradient(critic, z, create_graph=True).square().sum(1).mean()
         return loss
+
+    def variation(self, y: Tensor) -> Variation | None:
+        """δF/δρ at the law of the rows y by the critics as they stand: what the map descends, up to a constant."""
+        parts = [
+            (weight, Variation(partial(dual.descended, critic)))
+            for (weight, _, dual), critic in zip(self.duals, self.critics, strict=True)
+        ]
+        for weight, term in self.plain:
+            if not isinstance(term, HasVariation):
+                return None
+            parts.append((weight, term.first_variation(Cloud(y))))
+        return weighted(parts)
 
     @torch.no_grad()
     def values(self) -> tuple[dict[str, float], dict[str, float]]:

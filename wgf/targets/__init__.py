@@ -1,6 +1,7 @@
 """Targets: unnormalised densities to sample from, and the flows towards them as Problems."""
 
 from wgf.targets.design import Design, design
+from wgf.targets.generation import generation
 from wgf.targets.logistic import LogisticPosterior, logistic_regression
 from wgf.targets.mixture import UnitGaussians, gaussian_mixture, gaussian_mixture_flow
 
@@ -11,5 +12,6 @@ __all__ = [
     "design",
     "gaussian_mixture",
     "gaussian_mixture_flow",
+    "generation",
     "logistic_regression",
 ]
