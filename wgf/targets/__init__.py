@@ -3,6 +3,7 @@
 from wgf.targets.design import Design, design
 from wgf.targets.logistic import LogisticPosterior, logistic_regression
 from wgf.targets.mixture import UnitGaussians, gaussian_mixture, gaussian_mixture_flow
+from wgf.targets.toys import grid_of_gaussians_flow, two_circles_flow
 
 __all__ = [
     "Design",
@@ -11,5 +12,7 @@ __all__ = [
     "design",
     "gaussian_mixture",
     "gaussian_mixture_flow",
+    "grid_of_gaussians_flow",
     "logistic_regression",
+    "two_circles_flow",
 ]
