@@ -1,4 +1,4 @@
-"""The porous medium equation ∂_tρ = Δρ^m, m > 1, from Barenblatt's profile, by mollified particles."""
+"""The porous medium equation ∂_tρ = Δρ^m, m > 1, from Barenblatt's profile: by mollified particles, or as it is."""
 
 import math
 
@@ -8,7 +8,7 @@ from pdes._inputs import time
 from pdes._observables import radial
 from wgf import checks
 from wgf.errors import InputError
-from wgf.functionals import Blob, PowerEntropy
+from wgf.functionals import Blob, Functional, PowerEntropy, Term
 from wgf.kernels import Mollifier
 from wgf.pearson import PearsonII
 from wgf.problem import Problem
@@ -31,22 +31,40 @@ def barenblatt(
     Args: dim, d ≥ 1; exponent, m > 1; epsilon, ε > 0, a length; start, t₀ > 0; horizon, a time above 0.
     Raises: InputError for an argument outside these ranges.
     """
+    kernel = Mollifier(checks.positive("epsilon", epsilon))
+    _check(dim, exponent)
+    F = Blob(PowerEntropy(exponent), kernel, tolerance=TOLERANCE)
+    return _problem(F, dim, exponent, start, horizon, f", ε = {epsilon:g}")
+
+
+def porous_medium(dim: int = 2, exponent: float = 2.0, start: float = 0.1, horizon: float = 0.5) -> Problem:
+    """The flow of ∫ρ^m/(m − 1) itself, from Barenblatt's solution at time t₀: for steppers by densities or by critics.
+
+    Args and raises as `barenblatt`, of which it is the limit ε → 0.
+    """
+    _check(dim, exponent)
+    return _problem(PowerEntropy(exponent), dim, exponent, start, horizon)
+
+
+def _check(dim: int, exponent: float) -> None:
     checks.at_least("dim", dim, 1)
-    checks.positive("start", start)
     if checks.positive("exponent", exponent) <= 1:
         raise InputError(f"exponent must be above 1 (heat is 1), got {exponent!r}")
-    kernel = Mollifier(checks.positive("epsilon", epsilon))
+
+
+def _problem(F: Functional | Term, dim: int, exponent: float, start: float, horizon: float, blur: str = "") -> Problem:
+    checks.positive("start", start)
 
     def exact(t: float) -> PearsonII:
         return profile(dim, exponent, start + time(t))
 
     return Problem(
-        Blob(PowerEntropy(exponent), kernel, tolerance=TOLERANCE),
+        F,
         exact(0.0),
         checks.positive("horizon", horizon),
         exact=exact,
         observables=radial(exact(0.0)),
-        title=f"Porous medium, m = {exponent:g}, in dimension {dim}, ε = {epsilon:g}",
+        title=f"Porous medium, m = {exponent:g}, in dimension {dim}{blur}",
         exact_energy=lambda t: energy(exponent, exact(t)),
     )
 

@@ -2,10 +2,13 @@
 
 import math
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
+
+from wgf import cli, runs, spec
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -51,3 +54,24 @@ def test_particles_gather_on_their_ring() -> None:
     assert -1 / 12 <= path.energy[-1] < -0.99 / 12  # no law has less than the ring
     assert figure is not None
     assert all(axis.get_xlabel() and axis.get_title() for axis in figure.axes)
+
+
+def smoke(file: Path) -> list[str]:
+    """The flags that a spec's own comment says make it short."""
+    lines = [line for line in file.read_text().splitlines() if line.startswith("# smoke: ")]
+    assert len(lines) == 1, f"{file.name} should say what makes it short, in a line '# smoke: FLAGS'"
+    return shlex.split(lines[0].removeprefix("# smoke: "))
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.toml")), ids=lambda file: file.stem)
+def test_a_spec_runs_at_its_smoke_setting(file: Path, tmp_path: Path) -> None:
+    if file.stem == "posterior":
+        pytest.importorskip("sklearn", reason="the breast-cancer data come with scikit-learn")
+    full = spec.resolve(spec.read(file))
+    assert spec.resolve(full) == full
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", str(file), "--out", str(tmp_path / "run"), *smoke(file)])
+    assert ended.value.code == 0
+    assert len(runs.rows(tmp_path / "run")) == 3
+    run = runs.load(tmp_path / "run")[1]
+    assert run.state.x.isfinite().all()

@@ -31,7 +31,17 @@ def test_cheap_studies_hold(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["ou_accuracy", "saddle_ou", "logdet_cost", "heat", "mckean_vlasov", "kernel_engines", "log_gas", "barenblatt"],
+    [
+        "ou_accuracy",
+        "saddle_ou",
+        "saddle_steps",
+        "logdet_cost",
+        "heat",
+        "mckean_vlasov",
+        "kernel_engines",
+        "log_gas",
+        "barenblatt",
+    ],
 )
 def test_long_studies_hold(name: str) -> None:
     torch.set_num_threads(os.cpu_count() or 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, distributions
 
-from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck
+from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck, porous_medium
 from wgf import networks
 from wgf.critics import Critic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.data import Moons
@@ -110,7 +110,14 @@ from wgf.steppers import (
     Splitting,
     Stepper,
 )
-from wgf.targets import LogisticPosterior, gaussian_mixture_flow, generation, logistic_regression
+from wgf.targets import (
+    LogisticPosterior,
+    gaussian_mixture_flow,
+    generation,
+    grid_of_gaussians_flow,
+    logistic_regression,
+    two_circles_flow,
+)
 from wgf.training import LBFGS, Adam, Alternate
 
 DOUBLE = torch.float64
@@ -505,7 +512,10 @@ PROBLEMS = [
     ProblemEntry("log-gas", log_gas, {"dim": 1, "radius": 2.0, "epsilon": 0.1}),
     ProblemEntry("barenblatt", barenblatt),
     ProblemEntry("barenblatt", barenblatt, {"dim": 3, "exponent": 3.0, "start": 0.2}),
+    ProblemEntry("porous-medium", porous_medium, {"dim": 3, "start": 1e-3, "horizon": 0.025}),
     ProblemEntry("gaussian-mixture", gaussian_mixture_flow, {"dim": 3}),
+    ProblemEntry("grid-of-gaussians", grid_of_gaussians_flow, {"side": 3}),
+    ProblemEntry("two-circles", two_circles_flow, {"f": JensenShannon()}),
     ProblemEntry("logistic-regression", logistic_regression),
     ProblemEntry("generation", generation),
     ProblemEntry("generation", generation, {"data": Moons(500, dim=7), "f": JensenShannon(), "L": None}),
