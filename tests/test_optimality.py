@@ -213,7 +213,7 @@ def test_bad_bounds_are_refused(bad):
 
 def test_training_leads_to_the_optimality_conditions():
     """Between Gaussians: U(T, ·) becomes φ, and paths become straight, which no part of the loss asks for as such."""
-    game = Alternate(iterations=120, inner=2, refit=0, batch=256, rate=1e-2, critic_rate=1e-2, final=0.02)
+    game = Alternate(iterations=240, inner=2, refit=0, batch=256, rate=1e-2, critic_rate=1e-2, final=0.02)
     stepper = SaddleJKO(OTFlow(2, 12), Critic(2, 24, 1), training=game, particles=2000)
     observer = Optimality()
     path = evolve(TERM, stepper, Gaussian.standard(2), [2.0], observers=[observer])
