@@ -14,7 +14,7 @@ from wgf import checks, keys
 from wgf.autodiff import gradient
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
-from wgf.fitting import met, suits, worth
+from wgf.fitting import settle, suits, worth
 from wgf.functionals.base import Dual, Functional, HasDual, HasVariation, OnSamples, Variation, route, weighted
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
@@ -199,12 +199,15 @@ class SaddleJKO(Variational):
         return self.anchor.law(previous, base, info)
 
     def _critics(self, state: State, game: "_Game") -> nn.ModuleList:
-        critics = nn.ModuleList(copy.deepcopy(self.critic).to(state.x) for _ in game.duals)
-        for k, (critic, (_, _, dual)) in enumerate(zip(critics, game.duals, strict=True)):
-            assert isinstance(critic, ScalarField)
+        """Those of the step before where there are any, in the frame of a Γ that was refitted since."""
+        made = [copy.deepcopy(self.critic).to(state.x) for _ in game.duals]
+        for k, critic in enumerate(made):
             critic.reset(keys.generator(state.key, state.step, 4, k, device=state.x.device))
-            critic.standardise(met(state.x, game.draw(dual, len(state.x), keys.fold(state.key, state.step, 4, k, 1))))
-        remember(critics, state.memory, "critics")
+        critics = nn.ModuleList(made)
+        known = remember(critics, state.memory, "critics")
+        for k, (critic, reference, (_, _, dual)) in enumerate(zip(made, game.references, game.duals, strict=True)):
+            if reference or not known:
+                settle(critic, dual, state.x, keys.fold(state.key, state.step, 4, k, 1))
         return critics
 
 
