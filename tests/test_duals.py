@@ -422,3 +422,13 @@ def test_nothing_overflows_in_float32(term):
     extremes(lambda u: dual.a(u, rows))
     extremes(lambda u: dual.b(u, rows))
     extremes(dual.head)
+
+
+@every_term
+def test_what_critics_raise_is_the_value_up_to_a_constant(term):
+    dual = fitted(term)
+    x = RHO.sample(50, torch.Generator().manual_seed(0))
+    z = dual.gamma.sample(60, torch.Generator().manual_seed(1))
+    one, other = (lambda x: x[:, 0].sin() - 2), (lambda x: 0.3 * x[:, 0] - 1)
+    gained = dual.gain(one, x, z) - dual.gain(other, x, z)
+    torch.testing.assert_close(gained, dual.value(one, x, z) - dual.value(other, x, z))

@@ -181,7 +181,8 @@ class Dual:
     is what becomes of the values of b where that is not their mean: log ∘ mean ∘ exp in Donsker and Varadhan's form.
     `push` is what the map descends where that is not a. `steepness` is sup |d head/du|;
     `slope`, where there is one, is the L of an h that must be L-Lipschitz; `support`, where there is one, the box or
-    ball that must hold ρ, outside of which nothing keeps the critic down.
+    ball that must hold ρ, outside of which nothing keeps the critic down; `felt`, where it is less work than a, is a up
+    to what no critic changes.
     """
 
     gamma: Law
@@ -195,10 +196,15 @@ class Dual:
     steepness: float = math.inf
     slope: float | None = None
     support: Box | PearsonII | None = None
+    felt: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""
         return self.a(critic(x), x).mean() - self.merge(self.b(critic(z), z)) + self.const
+
+    def gain(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+        """The value up to what no critic changes: what critics raise."""
+        return (self.felt or self.a)(critic(x), x).mean() - self.merge(self.b(critic(z), z))
 
     def descended(self, critic: Pointwise, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """What a map lowers, a(u(x), x) unless said otherwise: up to a constant δF/δρ at the optimum."""

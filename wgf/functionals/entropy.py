@@ -53,7 +53,14 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
 
     def dual(self, reference: Tree) -> Dual:
         gamma = Gaussian(reference["mean"], reference["covariance"])
-        dual = Dual(gamma, lambda u, x: u + gamma.log_prob(x), lambda u, z: u.exp(), torch.exp, const=1.0)
+        dual = Dual(
+            gamma,
+            a=lambda u, x: u + gamma.log_prob(x),
+            b=lambda u, z: u.exp(),
+            head=torch.exp,
+            const=1.0,
+            felt=lambda u, x: u,
+        )
         return replace(dual, b=lambda u, z: u, merge=log_mean_exp, const=0.0) if self.tight else dual
 
 

@@ -249,7 +249,7 @@ class _Game:
         loss = y.new_zeros(())
         for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
             z = self.draw(dual, len(y), keys.fold(key, k))
-            loss = loss - weight * dual.value(critic, y, z)
+            loss = loss - weight * dual.gain(critic, y, z)
             if dual.penalty is not None:
                 loss = loss + weight * dual.penalty(critic, y, z, keys.fold(key, k, 1))
             if self.r1:
