@@ -65,7 +65,7 @@ def _problem(F: Functional | Term, dim: int, exponent: float, start: float, hori
         exact=exact,
         observables=radial(exact(0.0)),
         title=f"Porous medium, m = {exponent:g}, in dimension {dim}{blur}",
-        exact_energy=lambda t: _energy(exponent, exact(t)),
+        exact_energy=lambda t: energy(exponent, exact(t)),
     )
 
 
@@ -79,7 +79,7 @@ def profile(dim: int, exponent: float, s: float) -> PearsonII:
     return PearsonII(dim, radius, p)
 
 
-def _energy(m: float, law: PearsonII) -> float:
+def energy(m: float, law: PearsonII) -> float:
     """∫ρ^m/(m − 1): ρ^{m−1} is its peak times 1 − |x|²/R², of mean (p + 1)/(d/2 + p + 1)."""
     mean = (law.power + 1) / (law.dim / 2 + law.power + 1)
     return math.exp((m - 1) * law.log_peak) * mean / (m - 1)

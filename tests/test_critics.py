@@ -4,9 +4,13 @@ import pytest
 import torch
 import zoo
 
-from wgf import autodiff
+from wgf import autodiff, keys
 from wgf.critics import Critic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.errors import InputError
+from wgf.fitting import fit
+from wgf.functionals import FDivergence, KullbackLeibler
+from wgf.law import Gaussian
+from wgf.training import Adam
 
 every_critic = pytest.mark.parametrize("build", zoo.CRITICS, ids=list(zoo.CRITICS))
 
@@ -98,3 +102,15 @@ def test_bad_critics_are_refused():
     ):
         with pytest.raises(InputError, match=message):
             build()
+
+
+def test_a_quadratic_part_holds_log_ratios_of_gaussians():
+    """log N(m, S)/N(0, I) is quadratic: fitted, it is reached to the noise of the sample."""
+    rho, pi = Gaussian([0.5, -0.2], [[0.7, 0.2], [0.2, 1.2]]), Gaussian.standard(2)
+    x = rho.sample(100_000, keys.generator(0))
+    critic = fit(FDivergence(KullbackLeibler(), pi).dual({}), Critic(2, 8, 1, quadratic=True), x, Adam(400, 8192, 5e-3))
+    at = zoo.randn(1, 500, 2, dtype=torch.float32)
+    off = critic(at) - (rho.log_prob(at) - pi.log_prob(at))
+    assert float(off.abs().mean()) < 0.03
+    critic.reset(keys.generator(1))
+    assert float(critic(at).abs().max()) == 0

@@ -31,13 +31,21 @@ from wgf.functionals import (
     TotalVariation,
 )
 from wgf.law import Box, Cloud, Gaussian
+from wgf.pearson import PearsonII
 from wgf.tree import load_tree, save_tree
 
 STEP = 0.005
 GRID = torch.arange(-12, 12, STEP, dtype=zoo.DOUBLE)[:, None]
 RHO = Gaussian(zoo.doubles(0.3), zoo.doubles([0.5]))
 PI = Gaussian(zoo.doubles(-0.4), zoo.doubles([0.9]))
-TERMS = [Entropy(), PowerEntropy(1.5), PowerEntropy(2), PowerEntropy(3), *[FDivergence(f, PI) for f in zoo.SMOOTH]]
+TERMS = [
+    Entropy(),
+    PowerEntropy(1.5),
+    PowerEntropy(2),
+    PowerEntropy(3),
+    PowerEntropy(2, ball=True),
+    *[FDivergence(f, PI) for f in zoo.SMOOTH],
+]
 
 every_term = pytest.mark.parametrize("term", TERMS, ids=lambda term: term.name)
 every_f = pytest.mark.parametrize("f", zoo.DIVERGENCES, ids=lambda f: f.name)
@@ -62,8 +70,8 @@ def value(dual: Dual, u: Tensor) -> float:
 
 
 def log_ratio(dual: Dual) -> Tensor:
-    if isinstance(dual.gamma, Box):  # zero outside, where the critic is not asked
-        return RHO.log_prob(GRID) + dual.gamma.log_volume
+    if isinstance(dual.gamma, (Box, PearsonII)):  # uniform, and zero outside, where the critic is not asked
+        return RHO.log_prob(GRID) - dual.gamma.log_prob(dual.gamma.sample(1)[:1])
     return RHO.log_prob(GRID) - dual.gamma.log_prob(GRID)
 
 
@@ -180,6 +188,13 @@ def test_the_box_of_a_power_entropy_extends_past_the_cloud():
     width = x.amax(0) - x.amin(0)
     torch.testing.assert_close(gamma.low, x.amin(0) - 0.5 * width)
     torch.testing.assert_close(gamma.high, x.amax(0) + 0.5 * width)
+
+
+def test_the_ball_of_a_power_entropy_extends_past_the_cloud():
+    x, term = 3 + zoo.randn(0, 200, 2), PowerEntropy(2, margin=0.5, ball=True)
+    gamma = term.dual(term.reference(Cloud(x))).gamma
+    torch.testing.assert_close(gamma.centre, x.mean(0))
+    assert gamma.radius == pytest.approx(2 * float((x - x.mean(0)).norm(dim=1).max()))
 
 
 def test_the_gaussian_of_an_entropy_is_fitted_to_the_cloud():

@@ -25,7 +25,9 @@ def by_hand(pool: torch.Tensor, held: int, key: int) -> tuple[torch.nn.Module, t
     map.reset(keys.generator(key, 0, 1))
     critic.reset(keys.generator(key, 0, 4, 0))
     critic.standardise(torch.cat([pool, DATA.sample(len(pool), keys.generator(keys.fold(key, 0, 4, 0, 1)))]))
-    players = [torch.optim.Adam(player.parameters(), lr=RATE, betas=(0.5, 0.99)) for player in (map, critic)]
+    players = [
+        torch.optim.Adam(player.parameters(), lr=RATE, betas=(0.5, 0.99), fused=True) for player in (map, critic)
+    ]
     training, rows = keys.fold(key, 0, 2), len(pool) - held
     for k in range(UPDATES):
         start = keys.fold(training) % rows + k * BATCH

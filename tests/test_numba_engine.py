@@ -14,6 +14,7 @@ from wgf.kernels import (
     Gaussian,
     Laplace,
     Log,
+    Matern32,
     Matern52,
     Mollifier,
     Power,
@@ -180,3 +181,17 @@ def test_what_it_cannot_serve_it_refuses():
     with pytest.raises(Incompatible, match=r"at most 16 dimensions, not 17;.*dense can"):
         kernel_sums(Mollifier(1.0), wide, wide, torch.ones(5, dtype=zoo.DOUBLE), None, engine="numba")
     assert math.isfinite(float(kernel_sums(Energy(), wide, wide, torch.ones(5, dtype=zoo.DOUBLE), None)[0].sum()))
+
+
+@both
+@pytest.mark.parametrize("kernel", [Matern32(1.0), Matern52(1.0)], ids=lambda kernel: kernel.name)
+def test_a_polynomial_keeps_what_its_exponential_alone_would_lose(kernel, dtype):
+    """κ = polynomial · e^{−t} is a normal number where e^{−t} no longer is."""
+    least = torch.finfo(dtype).tiny
+    t = torch.linspace(0.999, 1.012, 200, dtype=torch.float64) * -math.log(least)
+    x = (t / kernel.parameters(1)[0])[:, None].to(dtype)
+    y, w = torch.zeros(FEW + 1, 1, dtype=dtype), torch.ones(FEW + 1, 1, dtype=dtype) / (FEW + 1)
+    V, _ = _numba.evaluate(Task(kernel, x, y, w, w))
+    v, _ = _dense._Differences(in_double(Task(kernel, x, y, w, None))).run()
+    assert float(v.max()) > 5 * least
+    assert bool(((V - v).abs() <= TOLERANCE[dtype] * v + least).all())

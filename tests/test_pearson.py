@@ -95,3 +95,14 @@ BAD = {
 def test_bad_laws_are_refused_by_name(message):
     with pytest.raises(InputError, match=message):
         BAD[message]()
+
+
+def test_the_uniform_law_of_a_ball_about_a_centre():
+    law = PearsonII(3, 2.0, 0.0, centre=[1.0, -2.0, 0.5])
+    x = law.sample(50_000, generator())
+    assert bool(law.holds(x).all())
+    torch.testing.assert_close(x.mean(0), law.centre, rtol=0, atol=0.03)
+    assert float((x - law.centre).square().sum(1).mean()) == pytest.approx(4 * 3 / 5, rel=0.01)
+    assert float(law.log_prob(law.centre[None])) == pytest.approx(-math.log(4 / 3 * math.pi * 8))
+    assert law.log_prob(torch.zeros(1, 3).double()).item() == -math.inf
+    assert law.to(torch.float32).sample(2, generator()).dtype == torch.float32

@@ -34,6 +34,7 @@ STEPPERS = {
     "jko, neural ode": {**JKO, "map": ODE},
     "midpoint": {"type": "midpoint", "inner": JKO},
     "saddle, previous": SADDLE,
+    "saddle, potential": {**SADDLE, "map": {"type": "ot-flow", "width": 4, "steps": 2}},
     "saddle, base": {**SADDLE, "anchor": "base"},
     "splitting": {"type": "splitting", "inner": JKO},
     "langevin": {"type": "langevin", "particles": 40, "substeps": 2},
@@ -198,6 +199,12 @@ def test_metrics_have_a_line_for_the_start_and_one_a_step(folder):
     assert rows[-1]["observed.mean_norm"] == pytest.approx(float(path.state.x.mean(0).norm()))
     assert rows[-1]["moved"] > 0
     assert {"certificate", "certificate_se", "seconds", "mean_error", "covariance_error"} <= set(rows[-1])
+
+
+def test_a_run_by_a_potential_flow_reports_its_optimality(tmp_path):
+    runs.run(experiment("saddle, potential", 2), tmp_path / "run")
+    measured = {"Hamilton–Jacobi residual", "terminal error", "kinetic energy", "straightness"}
+    assert all(measured <= set(row) for row in lines(tmp_path / "run")[1:])
 
 
 def test_numbers_that_are_not_known_are_null(tmp_path):

@@ -187,7 +187,7 @@ def test_references_are_saved_and_belong_to_the_cloud_of_their_step(tmp_path):
 
 
 def test_critics_are_warm_started():
-    """With no training at all, the next step's critic is the saved one: its value is that of the same function."""
+    """With no training at all, the next step's critic has the saved weights, in the frame of the refitted Γ."""
     path = evolve(zoo.free(), quick(Previous()), zoo.start(), [0.1])
     memory = path.state.memory
     critic = Critic(2, 8).double()
@@ -197,7 +197,19 @@ def test_critics_are_warm_started():
     assert path.infos[0].dual["Entropy"] == pytest.approx(dual.value(critic, x, z).item(), abs=0.02)
     still = replace(quick(Previous()), training=replace(zoo.GAME, iterations=1, inner=1, refit=0, critic_rate=1e-30))
     carried = still.step(zoo.free(), path.state, 0.1, never)[0].memory["critics"]
-    assert all(torch.equal(carried[name], memory["critics"][name]) for name in carried)
+    frame = {"0.mean", "0.scale"}
+    assert all(torch.equal(carried[name], memory["critics"][name]) for name in carried.keys() - frame)
+    assert not any(torch.equal(carried[name], memory["critics"][name]) for name in frame)
+    between = path.state.x.mean(0) + dual.gamma.mean  # of particles and Γ, equally many rows
+    torch.testing.assert_close(carried["0.mean"], between / 2, rtol=0, atol=0.1)
+
+
+def test_the_frame_of_a_critic_stays_where_the_reference_law_does():
+    F = Functional(((1.0, FDivergence(KullbackLeibler(), TARGET)),))
+    path = evolve(F, quick(Previous()), zoo.start(), [0.1])
+    still = replace(quick(Previous()), training=replace(zoo.GAME, iterations=1, inner=1, refit=0, critic_rate=1e-30))
+    carried = still.step(F, path.state, 0.1, never)[0].memory["critics"]
+    assert all(torch.equal(carried[name], path.state.memory["critics"][name]) for name in carried)
 
 
 def test_equal_terms_are_told_apart():

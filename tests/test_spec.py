@@ -16,7 +16,7 @@ from wgf.functionals import Interaction, Term
 from wgf.maps import ICNN, Affine, Compose, Euler, Heun, Hutchinson, Map, NeuralODE, OTFlow, Residual
 from wgf.networks import Silu
 from wgf.schedule import Constant, Geometric, Schedule
-from wgf.steppers import JKO, Base, Fresh, Langevin, Midpoint, Particles, SaddleJKO, Splitting, Stepper
+from wgf.steppers import JKO, Base, Fresh, Langevin, Midpoint, Particles, Previous, SaddleJKO, Splitting, Stepper
 from wgf.training import LBFGS, Adam, Recipe
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -346,6 +346,7 @@ def methods(monkeypatch):
     from wgf import registry
 
     names = {"variational-wgf": "wgf.methods:variational_wgf", "semidual-jko": "wgf.methods:semidual_jko"}
+    names["w1w2-flow"] = "wgf.methods:w1w2_flow"
     points = {name: EntryPoint(name, value, spec.METHODS) for name, value in names.items()}
     points["no-stepper"] = EntryPoint("no-stepper", "wgf.keys:fold", spec.METHODS)
     declared = registry.declared
@@ -372,6 +373,17 @@ def test_variational_wgf_composes_its_parts(methods):
     assert built.forward == (Interaction,)
     assert isinstance(built.inner, Midpoint)
     assert isinstance(built.inner.inner.map, ICNN)
+
+
+def test_w1w2_flow_is_a_potential_flow_from_the_particles(methods):
+    said = {"type": "w1w2-flow", "horizon": 5.0, "steps": 7, "scheme": "heun"}
+    experiment = spec.build({"problem": {"type": "wgf.targets:generation", "L": 2.0}, "method": said, "steps": 1})
+    built = experiment.stepper
+    assert isinstance(built.map, OTFlow)
+    assert (built.map.end, built.map.steps, built.map.scheme, built.anchor) == (5.0, 7, Heun(), Previous())
+    assert experiment.problem.functional.L == 2.0
+    assert list(experiment.taus) == [experiment.problem.horizon]
+    assert spec.resolve(experiment.spec) == experiment.spec
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import Tensor, distributions
 from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck, porous_medium
 from wgf import networks
 from wgf.critics import Critic, ImageCritic, LipschitzCritic, ScalarField
+from wgf.data import Moons
 from wgf.functionals import (
     KL,
     KSD2,
@@ -112,6 +113,7 @@ from wgf.steppers import (
 from wgf.targets import (
     LogisticPosterior,
     gaussian_mixture_flow,
+    generation,
     grid_of_gaussians_flow,
     logistic_regression,
     two_circles_flow,
@@ -308,6 +310,7 @@ TERMS = [
 
 CRITICS: dict[str, Callable[[], ScalarField]] = {
     "Critic": lambda: Critic(3, 8),
+    "Critic, quadratic": lambda: Critic(3, 8, quadratic=True),
     "LipschitzCritic": lambda: LipschitzCritic(3, 2.0, 8),
     "LipschitzCritic, deep": lambda: LipschitzCritic(5, 1.0, 4, 3),
     "ImageCritic": lambda: ImageCritic(2, 5, 7, features=3, blocks=2),
@@ -414,6 +417,11 @@ STEPPERS = [
         lambda: free() + 0.5 * FDivergence(JensenShannon(), target()),
     ),
     StepperEntry(
+        "SaddleJKO(OTFlow)",
+        lambda: SaddleJKO(OTFlow(2, width=8, steps=2, scheme=Euler()), Critic(2, 8), Previous(), GAME, **POOL),
+        lambda: functional(Lipschitz(FDivergence(KullbackLeibler(), target()))),
+    ),
+    StepperEntry(
         "SaddleJKO(Base)",
         lambda: SaddleJKO(Residual(2, width=8), Critic(2, 8), Base(), GAME, **POOL),
         lambda: functional(FDivergence(KullbackLeibler(), target())),
@@ -509,6 +517,8 @@ PROBLEMS = [
     ProblemEntry("grid-of-gaussians", grid_of_gaussians_flow, {"side": 3}),
     ProblemEntry("two-circles", two_circles_flow, {"f": JensenShannon()}),
     ProblemEntry("logistic-regression", logistic_regression),
+    ProblemEntry("generation", generation),
+    ProblemEntry("generation", generation, {"data": Moons(500, dim=7), "f": JensenShannon(), "L": None}),
 ]
 
 

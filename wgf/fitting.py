@@ -125,6 +125,13 @@ def suits(dual: Dual, critic: ScalarField) -> None:
         )
 
 
+def settle(critic: ScalarField, dual: Dual, x: Float[Tensor, "n d"], key: int) -> None:
+    """Standardise a critic on rows of ρ and as many draws of Γ, 65,536 at most."""
+    count = min(len(x), DRAWS)
+    z = dual.gamma.sample(count, keys.generator(key, device=dual.gamma.like.device)).to(x)
+    critic.standardise(met(x, z))
+
+
 def met(x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, "k d"]:
     """As many rows of both, so that a critic knows where it will be asked: on the particles, on Γ, and between."""
     count = min(len(x), len(z))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -115,6 +115,9 @@ def evolve(
             path.energies.append(dict(info.energy))
             path.infos.append(info)
             path.state = state
+            for observer in observers:
+                added = observer.measures(path)
+                path.infos[-1] = replace(path.infos[-1], measures={**path.infos[-1].measures, **added})
             for observer in observers:
                 observer.after(path)
             if stop is not None and shards.agreed(partial(stop, path)):

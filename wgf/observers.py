@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path as File
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ class Observer:
     def inside(self, progress: Progress) -> bool:
         """A step's training has come this far; return True to end it here."""
         return False
+
+    def measures(self, path: "Path") -> Mapping[str, float]:
+        """What to add to the measures of the last step of `path`; asked before any observer is told `after` it."""
+        return {}
 
     def after(self, path: "Path") -> None:
         """A step was finished; it is the last one of `path`."""

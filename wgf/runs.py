@@ -24,6 +24,7 @@ from wgf.law import Empirical, Law
 from wgf.manifest import GROWING, Manifest
 from wgf.moments import compared
 from wgf.observers import Observer, measured
+from wgf.optimality import Optimality
 from wgf.spec import Experiment
 from wgf.steppers.base import Certificate, Info, Variational
 from wgf.tree import Tree, load_tree, save_tree
@@ -195,9 +196,8 @@ class _Lost(Law):
 def _evolve(experiment: Experiment, taus: Sequence[float], path: Path | None, observers: Sequence[Observer]) -> Path:
     problem = experiment.problem
     shards.refuse("a run folder", "use evolve, and keep path.final, which holds all particles")
-    return evolve(
-        problem.F, experiment.stepper, problem.initial, taus, seed=experiment.seed, observers=observers, path=path
-    )
+    told = [Optimality(), *observers]
+    return evolve(problem.F, experiment.stepper, problem.initial, taus, seed=experiment.seed, observers=told, path=path)
 
 
 def _experiment(folder: Folder) -> Experiment:

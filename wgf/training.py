@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,22 @@ from torch import Tensor, nn
 from wgf import checks, keys
 from wgf.errors import Diverged, InputError
 
+if TYPE_CHECKING:
+    from wgf.steppers.base import Live
+
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training run inside a step stands: iteration of `of`, the loss there, seconds since the step began."""
+    """Where a training run inside a step stands: iteration of `of`, the loss there, seconds since the step began.
+
+    `live`, where the stepper tells, is what is being trained: the map, and what its optimality is measured by.
+    """
 
     iteration: int
     of: int
     loss: float
     seconds: float
+    live: "Live | None" = None
 
 
 Watch: TypeAlias = Callable[[Progress], bool]
@@ -90,7 +97,7 @@ class Adam(Recipe):
         curve: Curve = [(0, score)]
         best_score = score if math.isfinite(score) else math.inf
         rate, retries, iteration = self.rate, 0, 0
-        optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas)
+        optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas, fused=True)
         every = max(1, self.iterations // self.checks)
         while iteration < self.iterations:
             scale = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
@@ -117,7 +124,7 @@ class Adam(Recipe):
                 rate /= 2
                 _assign(parameters, best)
                 _assign(average, best)
-                optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas)
+                optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas, fused=True)
                 continue
             if score < best_score:
                 best_score = score
@@ -233,7 +240,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         optimisers[player].param_groups[0]["lr"] = rates[player] * scale
         rows = _slice(game.rows, recipe.batch, key, round, device)
         loss = (game.ascent if player else game.descent)(rows, keys.fold(key, player, round))
-        gradients = torch.autograd.grad(loss, players[player])
+        gradients = torch.autograd.grad(loss, players[player], materialize_grads=True)  # c of an OTFlow moves nothing
         for parameter, gradient in zip(players[player], gradients, strict=True):
             parameter.grad = gradient
         optimisers[player].step()
@@ -275,7 +282,10 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
 
 def _optimisers(players: Sequence[list[nn.Parameter]], recipe: Alternate) -> list[torch.optim.Optimizer]:
     """One a player; rates are set before each step."""
-    made = [recipe.optimiser(p) if recipe.optimiser else torch.optim.Adam(p, betas=recipe.betas) for p in players]
+    made = [
+        recipe.optimiser(p) if recipe.optimiser else torch.optim.Adam(p, betas=recipe.betas, fused=True)
+        for p in players
+    ]
     for optimiser in made:
         if not isinstance(optimiser, torch.optim.Optimizer) or isinstance(optimiser, torch.optim.LBFGS):
             raise InputError(

@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from wgf import checks
 from wgf.critics.base import ScalarField
@@ -10,7 +10,8 @@ from wgf.networks import MLP, Activation, Silu
 
 
 class Critic(ScalarField):
-    """u(x) = N((x − m)/s), (n, d) -> (n,): a multilayer perceptron of standardised inputs, zero at the start.
+    """u(x) = N(y) + ½yᵀAy + bᵀy, y = (x − m)/s, (n, d) -> (n,): a multilayer perceptron of standardised inputs, zero at
+    the start; the second and third term with `quadratic` only, which makes log-ratios of Gaussians exact.
 
     m and s, mean and standard deviation per coordinate, are fixed when the critic first meets particles and reference
     law, and are saved with its weights. Its raw output u is mapped into a dual's domain by the dual (`Dual.head`).
@@ -19,16 +20,23 @@ class Critic(ScalarField):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, dim: int, width: int = 64, depth: int = 2, activation: Activation = Silu()) -> None:
+    def __init__(
+        self, dim: int, width: int = 64, depth: int = 2, activation: Activation = Silu(), quadratic: bool = False
+    ) -> None:
         super().__init__()
         self.dim = checks.at_least("dim", dim, 1)
         self.network = MLP(dim, 1, width, depth, activation, zero_last=True)
+        self.bend = nn.Parameter(torch.zeros(dim, dim)) if quadratic else None
+        self.slope = nn.Parameter(torch.zeros(dim)) if quadratic else None
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
 
     def reset(self, generator: torch.Generator) -> None:
         """Draw initial weights from `generator`."""
         self.network.reset(generator)
+        for part in (self.bend, self.slope):
+            if part is not None:
+                nn.init.zeros_(part)
 
     def standardise(self, x: Float[Tensor, "n d"]) -> None:
         """Fix m and s to those of the rows."""
@@ -36,4 +44,8 @@ class Critic(ScalarField):
         self.scale.copy_(x.std(0).clamp_min(1e-6))
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        return self.network((x - self.mean) / self.scale)[:, 0]
+        y = (x - self.mean) / self.scale
+        u = self.network(y)[:, 0]
+        if self.bend is None or self.slope is None:
+            return u
+        return u + torch.addmv((0.5 * y * (y @ self.bend)).sum(1), y, self.slope)

@@ -1,7 +1,8 @@
-"""Data sets as specs: those that scikit-learn ships, and those read from the folder that WGF_DATA names."""
+"""Data sets as specs: planar laws, those that scikit-learn ships, those read from the folder that WGF_DATA names."""
 
 from wgf.data.bundled import BreastCancer, Diabetes, Digits, Wine
 from wgf.data.images import Mnist
+from wgf.data.planar import Moons, Pinwheel
 from wgf.data.posteriors import GermanCredit, Reference, ReferencePosterior
 from wgf.data.single_cell import SingleCell
 from wgf.data.table import Dataset, Table
@@ -17,6 +18,8 @@ __all__ = [
     "GermanCredit",
     "Miniboone",
     "Mnist",
+    "Moons",
+    "Pinwheel",
     "Raetsch",
     "Reference",
     "ReferencePosterior",

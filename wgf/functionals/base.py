@@ -17,6 +17,7 @@ from torch import Tensor
 from wgf import autodiff
 from wgf.errors import Incompatible, InputError
 from wgf.law import Box, Cloud, Law
+from wgf.pearson import PearsonII
 from wgf.tree import Tree
 
 Pointwise: TypeAlias = Callable[[Tensor], Tensor]
@@ -179,8 +180,8 @@ class Dual:
     `penalty(critic, x, z, key)`, where there is one, is added to the critic's loss; `key` seeds what it draws. `merge`
     is what becomes of the values of b where that is not their mean: log ∘ mean ∘ exp in Donsker and Varadhan's form.
     `push` is what the map descends where that is not a. `steepness` is sup |d head/du|;
-    `slope`, where there is one, is the L of an h that must be L-Lipschitz; `support`, where there is one, the box that
-    must hold ρ, outside of which nothing keeps the critic down.
+    `slope`, where there is one, is the L of an h that must be L-Lipschitz; `support`, where there is one, the box or
+    ball that must hold ρ, outside of which nothing keeps the critic down.
     """
 
     gamma: Law
@@ -193,7 +194,7 @@ class Dual:
     push: Callable[[Tensor, Tensor], Tensor] | None = None
     steepness: float = math.inf
     slope: float | None = None
-    support: Box | None = None
+    support: Box | PearsonII | None = None
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""

@@ -1,5 +1,6 @@
 """Entropies ∫ρ log ρ and ∫ρ^m/(m−1): on densities, as noise, and as suprema over a critic (Fan et al. 2022, §3)."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import softplus
 from wgf.errors import InputError
 from wgf.functionals.base import Dual, HasDual, HasNoise, OnAbsoluteDensity, OnDensity, Term, log_mean_exp
 from wgf.law import Box, Cloud, Gaussian
+from wgf.pearson import PearsonII
 from wgf.tree import Tree
 
 LEAST = -80.0
@@ -58,20 +60,22 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
 class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
     """F(ρ) = 1/(m−1) ∫ρ^m, m > 0, m ≠ 1, whose flow is the porous medium equation ∂_tρ = Δρ^m (m > 1).
 
-    Dual (arXiv 2112.02424, §3.3): with Γ uniform on a box Ω that holds the support,
+    Dual (arXiv 2112.02424, §3.3): with Γ uniform on a box or a ball Ω that holds the support,
     F = sup_h |Ω|^{−(m−1)} (m/(m−1) E_ρ[h^{m−1}] − E_Γ[h^m]), m > 1, at h* = |Ω| ρ; here h = softplus(u).
 
-    Args: m, the exponent; margin, by how much of its width the box extends past the cloud on every side: the support
-    must still lie in it after the step, which steppers check: `measures["outside, …"]`, a warning where it does not.
+    Args: m, the exponent; margin, by how much of its width Ω extends past the cloud on every side: the support
+    must still lie in it after the step, which steppers check: `measures["outside, …"]`, a warning where it does not;
+    ball, Ω the ball about the mean in place of the box: in d = 6 a box is 12 times its ball, and most draws of Γ would
+    see nothing of a round cloud.
     Raises: InputError for m ≤ 0 or m = 1 (that one is Entropy()).
     """
 
-    def __init__(self, m: float, margin: float = 0.25) -> None:
+    def __init__(self, m: float, margin: float = 0.25, ball: bool = False) -> None:
         if not m > 0 or m == 1:
             raise InputError(f"PowerEntropy needs m > 0 and m ≠ 1 (m = 1 is Entropy()), got {m!r}")
         if not margin > 0:
             raise InputError(f"the margin of a PowerEntropy must be above 0, got {margin!r}")
-        self.m, self.margin = float(m), float(margin)
+        self.m, self.margin, self.ball = float(m), float(margin), ball
 
     @property
     def name(self) -> str:
@@ -89,6 +93,12 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
         return density.pow(self.m - 2)
 
     def reference(self, cloud: Cloud) -> Tree:
+        if self.ball:
+            centre = cloud.x.mean(0)
+            furthest = float((cloud.x - centre).norm(dim=1).max())
+            if not furthest > 0:
+                raise InputError(f"the dual of {self.name} needs a ball around the particles, but they are one point")
+            return {"centre": centre, "radius": (1 + 2 * self.margin) * furthest}
         low, high = cloud.x.amin(0), cloud.x.amax(0)
         flat = (high <= low).nonzero()[:, 0].tolist()
         if flat:
@@ -102,8 +112,8 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
     def dual(self, reference: Tree) -> Dual:
         if self.m < 1:
             raise InputError(f"the dual of {self.name} is known for m > 1 only")
-        gamma, m = Box(reference["low"], reference["high"]), self.m
-        scale = ((1 - m) * gamma.log_volume).exp()
+        gamma, log_volume = self._omega(reference)
+        m, scale = self.m, math.exp((1 - self.m) * log_volume)
         return Dual(
             gamma,
             a=lambda u, x: scale * m / (m - 1) * _above_zero(u).pow(m - 1),
@@ -111,6 +121,15 @@ class PowerEntropy(Term, OnAbsoluteDensity, HasDual):
             head=_above_zero,
             support=gamma,
         )
+
+    def _omega(self, reference: Tree) -> tuple[Box | PearsonII, float]:
+        """The uniform law of Ω, and log |Ω|."""
+        if self.ball:
+            centre, radius = reference["centre"], reference["radius"]
+            ball = PearsonII(len(centre), radius, 0.0, centre=centre)
+            return ball, -ball.log_peak
+        box = Box(reference["low"], reference["high"])
+        return box, float(box.log_volume)
 
 
 def _above_zero(u: Tensor) -> Tensor:

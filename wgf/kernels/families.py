@@ -117,7 +117,7 @@ class Matern32(Elementary):
     def profile(self, m: Any, r: Any, p: Sequence[Any]) -> Iterator[Any]:
         (a,) = p
         s = m.sqrt(r)
-        e = m.exp(-a * s)
+        e = _decay(m, a * s)
         yield (1 + a * s) * e
         slope = -0.5 * a * a * e
         yield slope
@@ -143,7 +143,7 @@ class Matern52(Elementary):
     def profile(self, m: Any, r: Any, p: Sequence[Any]) -> Iterator[Any]:
         (a,) = p
         s = m.sqrt(r)
-        e = m.exp(-a * s)
+        e = _decay(m, a * s)
         yield (1 + a * s + a * a * r * (1 / 3)) * e
         square = a * a
         yield -(1 / 6) * square * (1 + a * s) * e
@@ -255,6 +255,14 @@ class Log(Elementary):
         for n in (1, 2, 3):
             yield k
             k = -n * k / r
+
+
+def _decay(m: Any, t: Any) -> Any:
+    """e^{−t} as a square, which is not yet zero where an exponential is below the smallest normal number and a
+    polynomial of t times it is not.
+    """
+    root = m.exp(-0.5 * t)
+    return root * root
 
 
 def _powers(m: Any, r: Any, factor: float, exponent: float) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from wgf.maps.dynamic import Dynamic
 from wgf.maps.icnn import ICNN
 from wgf.maps.integrate import RK4, Euler, Heun
 from wgf.maps.neural_ode import Exact, Hutchinson, NeuralODE
-from wgf.maps.potential import OTFlow
+from wgf.maps.potential import OTFlow, PotentialFlow
 from wgf.maps.residual import Residual
 from wgf.maps.unet import UNet
 
@@ -28,6 +28,7 @@ __all__ = [
     "Map",
     "NeuralODE",
     "OTFlow",
+    "PotentialFlow",
     "Residual",
     "Static",
     "Transport",

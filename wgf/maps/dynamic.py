@@ -4,6 +4,7 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -124,6 +125,20 @@ class Dynamic(Flow):
     def _backwards(self, y: Tensor) -> Tensor:
         (x,) = integrate(self.scheme, lambda t, s: (self.velocity(t, s[0]),), (y,), self.end, self.start, self.steps)
         return x
+
+    def trajectory(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "k n d"]:
+        """x(0), x(h), …, x(T): where the scheme stands after each of its k − 1 steps."""
+        h, states = (self.end - self.start) / self.steps, [x]
+        for k in range(self.steps):
+            (x,) = self.scheme.step(lambda t, s: (self.velocity(t, s[0]),), self.start + k * h, h, (x,))
+            states.append(x)
+        return torch.stack(states)
+
+    def refined(self, times: int) -> Self:
+        """The same velocity in `times` as many steps, each as much smaller."""
+        finer = copy.deepcopy(self)
+        finer.steps = self.steps * checks.at_least("times", times, 1)
+        return finer
 
     def split(self, parts: int) -> list[Flow]:
         checks.at_least("parts", parts, 1)

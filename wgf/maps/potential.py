@@ -1,6 +1,7 @@
 """The OT-Flow potential: ẋ = −∇Φ(x, t) with gradient and exact trace of the Hessian in closed form."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,21 @@ from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, Scheme
 
 
-class OTFlow(Dynamic):
+class PotentialFlow(Dynamic):
+    """ẋ = −∇Φ(t, x). Subclasses write the gradient of Φ in space and time, and what else a dynamic map needs.
+
+    With E[T∫½|v|²dt]/τ + E φ(x(T)) to be least, Φ = U/λ, λ = T/τ: ∂_tU = |∇U|²/2λ, U(T, ·) = φ, and paths are straight.
+    """
+
+    @abstractmethod
+    def gradient(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d+1"]:
+        """(∇_xΦ, ∂_tΦ) at (t, x_i)."""
+
+    def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return -self.gradient(t, x)[:, : self.dim]
+
+
+class OTFlow(PotentialFlow):
     """v = −∇Φ, Φ(s) = wᵀN(s) + ½|As|² + bᵀs + c, s = (x, t), N a residual network with σ′ = tanh.
 
     u_0 = σ(K_0 s + b_0), u_l = u_{l−1} + h σ(K_l u_{l−1} + b_l), N = u_L, h = 1/L, σ(x) = log(2 cosh x). Gradient and
@@ -74,13 +89,9 @@ class OTFlow(Dynamic):
         return u @ self.weight + 0.5 * (s @ self.quadratic.T).square().sum(-1) + s @ self.linear + self.constant
 
     def gradient(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d+1"]:
-        """(∇_xΦ, ∂_tΦ) at (x_i, t): the last column is what a Hamilton–Jacobi residual needs."""
         s = at_time(t, x)
         slopes = self._slopes(s)
         return self._gradient(s, slopes, self._adjoints(slopes))
-
-    def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        return -self.gradient(t, x)[:, : self.dim]
 
     def divergences(self, times: Sequence[float], points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "k n"]:
         slopes = self._slopes(at_times(times, points))

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -94,6 +94,24 @@ class Info:
     def total(self) -> float:
         """F(ρ⁺), NaN where a term is not known."""
         return math.fsum(self.energy.values()) if self.energy else math.nan
+
+
+@dataclass(frozen=True)
+class Live:
+    """A step while it is trained, and just after: objects that change as it goes, never saved.
+
+    map, from where the particles stand; source (k, d), rows that it moves and is not trained on; τ; variation, δF/δρ by
+    the critics, up to a constant, at the law of given rows, where there are critics.
+    """
+
+    map: Map
+    source: Float[Tensor, "k d"]
+    tau: float
+    variation: Callable[[Tensor], Variation | None] | None = None
+
+    def told(self, watch: Watch) -> Watch:
+        """`watch`, which is shown these objects with every report."""
+        return lambda progress: watch(replace(progress, live=self))
 
 
 class Stepper(ABC):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wgf import keys
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible
-from wgf.fitting import fit, suits
+from wgf.fitting import fit, settle, suits
 from wgf.functionals.base import Dual, HasDual, HasVariation, Term, Variation, weighted
 from wgf.law import Cloud
 from wgf.steppers.base import State
@@ -65,7 +65,10 @@ class Fitter:
         for k, ((weight, term), critic) in enumerate(zip(terms, critics, strict=True)):
             assert isinstance(critic, ScalarField)
             assert isinstance(term, HasDual)
-            dual, seed = term.dual(term.reference(Cloud(state.x))), keys.fold(state.key, state.step, k)
+            reference, seed = term.reference(Cloud(state.x)), keys.fold(state.key, state.step, k)
+            dual = term.dual(reference)
+            if reference and not fresh:  # Γ has moved, and the critic with it
+                settle(critic, dual, state.x, keys.fold(seed, 4))
             fitted = fit(dual, critic, state.x, recipe, seed=seed, held=self.held, fresh=fresh, watch=watch)
             found.append(Fitted(weight, term, dual, fitted))
         return found

@@ -15,7 +15,7 @@ from wgf.functionals.base import Functional, HasVariation, Kind, OnAbsoluteDensi
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, Transport
 from wgf.maps.compose import Inverse
-from wgf.steppers.base import Certificate, Info, State, Variational, carried, draw, pushed
+from wgf.steppers.base import Certificate, Info, Live, State, Variational, carried, draw, pushed
 from wgf.training import Adam, Recipe, Watch
 from wgf.tree import Tree
 
@@ -128,6 +128,7 @@ class JKO(Variational):
         map, routed = self.warm(self.map, state), route(F, self.accepts, "JKO", self.instead)
         objective = _Objective(self, map, routed, state, tau)
         map.train()
+        watch = Live(map, state.x[: self.rows], tau).told(watch)
         curve = self.training.minimise(objective, map, keys.fold(state.key, state.step, 2), watch)
         map.eval().requires_grad_(False)
         certificate, folded = self._certify(map, routed, state, tau)

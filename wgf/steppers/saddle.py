@@ -4,6 +4,7 @@ import copy
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,11 +14,11 @@ from wgf import checks, keys
 from wgf.autodiff import gradient
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
-from wgf.fitting import met, suits, worth
-from wgf.functionals.base import Dual, Functional, HasDual, OnSamples, route
+from wgf.fitting import settle, suits, worth
+from wgf.functionals.base import Dual, Functional, HasDual, HasVariation, OnSamples, Variation, route, weighted
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
-from wgf.steppers.base import Info, State, Variational, carried, draw, folded_share, pushed, unique
+from wgf.steppers.base import Info, Live, State, Variational, carried, draw, folded_share, pushed, unique
 from wgf.steppers.jko import WarmStart, Weights, check_map, check_parts, check_pool, recalled, remember
 from wgf.training import Alternate, Watch, saddle
 from wgf.tree import Tree
@@ -176,6 +177,8 @@ class SaddleJKO(Variational):
         game = _Game(self, F, state, tau)
         map, critics = self.warm(self.map, state), self._critics(state, game)
         game.join(map.train(), critics.train())
+        if isinstance(self.anchor, Previous):  # from the base, the map is no motion from where the particles stand
+            watch = Live(map, game.source[: self.kept], tau, game.variation).told(watch)
         curve = saddle(game, map, critics, self.training, keys.fold(state.key, state.step, 2), watch)
         map.eval().requires_grad_(False)
         critics.eval().requires_grad_(False)
@@ -196,12 +199,15 @@ class SaddleJKO(Variational):
         return self.anchor.law(previous, base, info)
 
     def _critics(self, state: State, game: "_Game") -> nn.ModuleList:
-        critics = nn.ModuleList(copy.deepcopy(self.critic).to(state.x) for _ in game.duals)
-        for k, (critic, (_, _, dual)) in enumerate(zip(critics, game.duals, strict=True)):
-            assert isinstance(critic, ScalarField)
+        """Those of the step before where there are any, in the frame of a Γ that was refitted since."""
+        made = [copy.deepcopy(self.critic).to(state.x) for _ in game.duals]
+        for k, critic in enumerate(made):
             critic.reset(keys.generator(state.key, state.step, 4, k, device=state.x.device))
-            critic.standardise(met(state.x, game.draw(dual, len(state.x), keys.fold(state.key, state.step, 4, k, 1))))
-        remember(critics, state.memory, "critics")
+        critics = nn.ModuleList(made)
+        known = remember(critics, state.memory, "critics")
+        for k, (critic, reference, (_, _, dual)) in enumerate(zip(made, game.references, game.duals, strict=True)):
+            if reference or not known:
+                settle(critic, dual, state.x, keys.fold(state.key, state.step, 4, k, 1))
         return critics
 
 
@@ -249,6 +255,18 @@ class _Game:
             if self.r1:
                 loss = loss + 0.5 * self.r1 * gradient(critic, z, create_graph=True).square().sum(1).mean()
         return loss
+
+    def variation(self, y: Tensor) -> Variation | None:
+        """δF/δρ at the law of the rows y by the critics as they stand: what the map descends, up to a constant."""
+        parts = [
+            (weight, Variation(partial(dual.descended, critic)))
+            for (weight, _, dual), critic in zip(self.duals, self.critics, strict=True)
+        ]
+        for weight, term in self.plain:
+            if not isinstance(term, HasVariation):
+                return None
+            parts.append((weight, term.first_variation(Cloud(y))))
+        return weighted(parts)
 
     @torch.no_grad()
     def values(self) -> tuple[dict[str, float], dict[str, float]]:
