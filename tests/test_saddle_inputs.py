@@ -121,13 +121,13 @@ def test_particles_that_leave_their_box_are_counted_and_announced_once_a_step(st
         out = evolve(spreading(1e-3), stepper, start, [tau]).infos[0].measures["outside, PowerEntropy(2)"]
     assert 0 < out < 1
     assert len(caplog.messages) == 1
-    assert f"{100 * out:.2g} % of the particles lie outside the box" in caplog.text
+    assert f"{100 * out:.2g} % of the particles lie outside the set Ω" in caplog.text
     assert "take a larger margin, or smaller steps" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING, "wgf.fitting"):
         wide = evolve(spreading(2.0), stepper, start, [tau]).infos[0].measures["outside, PowerEntropy(2)"]
     assert wide == 0
-    assert "outside the box" not in caplog.text
+    assert "outside the set" not in caplog.text
 
 
 def test_other_duals_have_no_box_to_leave():

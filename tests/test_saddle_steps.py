@@ -71,11 +71,6 @@ def counted(anchor: Previous | Base, steps: int = STEPS) -> tuple[list[tuple[int
     return counter.steps, evolve(F, stepper, zoo.start(), [0.01] * steps, observers=[counter])
 
 
-@pytest.fixture(autouse=True)
-def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wgf.fitting.worth.__defaults__", (500,))
-
-
 @pytest.mark.parametrize("anchor", [Previous(), Base()], ids=repr)
 def test_a_hundredth_step_costs_what_the_first_did(anchor):
     steps, path = counted(anchor)

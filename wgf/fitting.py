@@ -101,7 +101,7 @@ def worth(dual: Dual, critic: Pointwise, x: Float[Tensor, "n d"], draws: int = D
     outside = None if dual.support is None else 1 - float(dual.support.holds(x).double().mean())
     if outside:
         log.warning(
-            "%.2g %% of the particles lie outside the box that the dual is taken on, where nothing keeps its critic"
+            "%.2g %% of the particles lie outside the set Ω that the dual is taken on, where nothing keeps its critic"
             " down: take a larger margin, or smaller steps",
             100 * outside,
         )

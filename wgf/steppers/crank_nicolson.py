@@ -27,16 +27,16 @@ ROWS = 256
 
 @dataclass(frozen=True)
 class CrankNicolson(Variational):
-    """ρ⁺ = argmin ½F(ρ) + ½∫δF/δρ(ρ_k) dρ + W₂²(ρ, ρ_k)/2τ, by the maps of `inner`. Of order one: no better than JKO.
+    """ρ⁺ = argmin ½F(ρ) + ½∫δF/δρ(ρ_k) dρ + W₂²(ρ, ρ_k)/2τ, by the maps of `inner`. Of order one, as plain JKO.
 
     δF/δρ(ρ_k) is closed where particles can evaluate it, and elsewhere that of a critic fitted to ρ_k, for an entropy
     log h + log Γ, Γ the Gaussian of the particles; critics are warm-started. Every linear part of F is taken as plain
-    JKO takes it, since there both halves are one. Certificate and critics' values are those of this objective.
+    JKO takes it, since there both halves are one. The certificate is that of this objective.
 
     An entropy of weight w leaves T ↦ ½E T·KT − ½w E log det ∇T + …, K = I/τ + A − ½wS⁻¹, S the covariance of the
     particles and A the mean Hessian of potential and interaction: bounded below if and only if K is positive definite,
     on a line 1/τ + a > w/2s². Elsewhere the step is refused before anything is trained.
-    Sources: Carrillo, Craig, Wang, Wei 2022 (Found. Comput. Math. 22, section 2.2); Fan et al. 2022 (arXiv 2112.02424).
+    Sources: Carrillo, Craig, Wang, Wei 2022 (Found. Comput. Math. 22); Fan et al. 2022 (arXiv 2112.02424).
 
     Args: inner, a JKO or SaddleJKO; critic, a template; training, of a critic in each step, the first one for `first`
     times as many iterations where that is an `Adam`; held, rows that choose a critic's weights.
