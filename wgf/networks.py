@@ -62,8 +62,8 @@ class MLP(nn.Module):
 
     Args: depth, the number of hidden layers, at least 1; width, theirs; zero_last, start with the last layer at zero;
     frequency, f ≥ 1, of the features it starts from. Weights start as N(0, 1/fan_in) and biases at zero, those of the
-    first layer as N(0, f²/fan_in) and N(0, (f − 1)²/4), from `reset`'s generator, never from torch's global one: descent
-    learns low frequencies first (Rahaman et al. 2019, arXiv 1806.08734).
+    first layer as N(0, f²/fan_in) and N(0, (f − 1)²/4), from `reset`'s generator, never from torch's global one.
+    Descent learns low frequencies first (Rahaman et al. 2019, arXiv 1806.08734).
     """
 
     def __init__(
