@@ -9,6 +9,7 @@ from wgf import autodiff, kernels
 from wgf.critics import Critic
 from wgf.errors import InputError
 from wgf.kernels import kernel_sum, kernel_sum_gradient
+from wgf.maps import OTFlow
 from wgf.networks import MLP
 
 every_kernel = pytest.mark.parametrize("kernel", zoo.KERNELS, ids=str)
@@ -55,6 +56,27 @@ def test_weights_have_the_variance_they_claim():
     layer = MLP(50, 1, width=400).layers[0]
     assert float(layer.weight.detach().var()) == pytest.approx(1 / 50, rel=0.05)
     assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("frequency", [1.0, 4.0])
+def test_a_higher_frequency_is_that_of_the_first_layer(frequency):
+    net = MLP(50, 1, width=4000, depth=2, frequency=frequency).requires_grad_(False)
+    first, second, _ = net.layers
+    assert float(first.weight.std()) == pytest.approx(frequency / 50**0.5, rel=0.02)
+    assert float(first.bias.std()) == pytest.approx((frequency - 1) / 2, rel=0.05)
+    assert float(second.weight.std()) == pytest.approx(1 / 4000**0.5, rel=0.02)
+    assert not second.bias.any()
+    flow = OTFlow(49, width=4000, frequency=frequency).requires_grad_(False)
+    flow.reset(torch.Generator().manual_seed(0))
+    assert float(flow.opening.std()) == pytest.approx(frequency / 50**0.5, rel=0.02)
+    x = zoo.randn(0, 5, 49).float()
+    torch.testing.assert_close(flow.transport(x).y, x, rtol=0, atol=1e-5)
+
+
+def test_a_frequency_below_one_is_refused():
+    for build in (Critic, OTFlow):
+        with pytest.raises(InputError, match=r"frequency must be a finite number from 1 on, got 0\.5"):
+            build(2, frequency=0.5)
 
 
 def test_a_critic_starts_at_zero_and_reads_standardised_rows():

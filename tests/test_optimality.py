@@ -6,6 +6,7 @@ import pytest
 import torch
 import zoo
 
+from validation.straight import Spreading
 from wgf import evolve, keys
 from wgf.critics import Critic
 from wgf.errors import InputError
@@ -39,11 +40,6 @@ class Quadratics(PotentialFlow):
         return -self.a(t) * x, -self.a(t) * dx
 
 
-def spreading(c: float = 0.5, **keys) -> Quadratics:
-    """The exact U = −λ|x|²/2(t + c), that is Φ = −|x|²/2(t + c): straight paths away from zero."""
-    return Quadratics(lambda t: -1 / (t + c), lambda t: 1 / (t + c) ** 2, **keys)
-
-
 def shrinking(rate: float, **keys) -> Quadratics:
     """Φ = ½a|x|²: x(t) = x(0)e^{−at} slows down on its way, so it is not the best motion of its ends."""
     return Quadratics(lambda t: rate, lambda t: 0.0, **keys)
@@ -61,7 +57,7 @@ def live(map, tau=1.0, variation=None, n=2000):
 def test_the_residual_of_the_exact_solution_is_zero_to_rounding(t, c):
     x = zoo.randn(0, 50, 2)
     size = 0.5 * x.square().sum(-1) / (t + c) ** 2
-    assert float((hamilton_jacobi(spreading(c), t, x) / size).abs().max()) < 1e-14
+    assert float((hamilton_jacobi(Spreading(2, c), t, x) / size).abs().max()) < 1e-14
 
 
 def test_the_other_sign_is_no_solution():
@@ -73,9 +69,12 @@ def test_the_other_sign_is_no_solution():
 
 @pytest.mark.parametrize("scheme", [Euler(), Heun(), RK4()], ids=repr)
 def test_the_exact_solution_moves_straight_whatever_the_step(scheme):
-    map, x = spreading(horizon=2.0, scheme=scheme), zoo.randn(0, 50, 2)
+    map, x = Spreading(2, horizon=2.0, scheme=scheme), zoo.randn(0, 50, 2)
     torch.testing.assert_close(map.refined(64).transport(x).y, map.transport(x).y, rtol=1e-12, atol=0)
     torch.testing.assert_close(map.transport(x).y, 5 * x, rtol=1e-12, atol=0)
+    torch.testing.assert_close(map.jacobian(x)[1], 5 * zoo.EYE.expand(50, 2, 2), rtol=1e-12, atol=1e-12)
+    fine = map.refined(64).transport(x, logdet=True).logdet
+    torch.testing.assert_close(fine, torch.full_like(fine, 2 * math.log(5)), rtol=1e-2, atol=0)
     seen = optimality(live(map))
     assert seen[RESIDUAL] < 1e-13
     assert seen[STRAIGHT] == pytest.approx(1, abs=1e-12)
@@ -86,7 +85,7 @@ def test_the_exact_solution_moves_straight_whatever_the_step(scheme):
 @pytest.mark.parametrize(("horizon", "tau"), [(1.0, 3.0), (5.0, 100.0), (5.0, math.inf)])
 def test_the_terminal_error_is_zero_where_u_ends_in_the_variation(horizon, tau):
     """With λ = T/τ, U(T, ·) = λΦ(T, ·) = −λ|x|²/2(T + c)."""
-    lam, map = horizon / tau, spreading(horizon=horizon)
+    lam, map = horizon / tau, Spreading(2, horizon=horizon)
     exact = Variation(lambda y: -0.5 * lam * y.square().sum(-1) / (horizon + 0.5))
     other = Variation(lambda y: -0.5 * (lam + 1) * y.square().sum(-1) / (horizon + 0.5))
     y = zoo.randn(1, 20, 2)

@@ -23,6 +23,13 @@ def not_negative(name: str, value: float) -> float:
     return float(value)
 
 
+def from_one(name: str, value: float) -> float:
+    """Return `value` if it is a finite number from one on."""
+    if not (_is_number(value) and 1 <= value < math.inf):
+        raise InputError(f"{name} must be a finite number from 1 on, got {value!r}")
+    return float(value)
+
+
 def finite(name: str, value: float) -> float:
     """Return `value` if it is a finite number."""
     if not (_is_number(value) and math.isfinite(value)):

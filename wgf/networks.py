@@ -49,11 +49,21 @@ class Silu(Activation):
         return h * s, s * (1 + h * (1 - s))
 
 
+def raise_frequency(weight: Tensor, bias: Tensor, frequency: float, generator: torch.Generator) -> None:
+    """Multiply drawn weights of a first layer by f and add N(0, (f − 1)²/4) to its biases, in place."""
+    if frequency > 1:
+        weight.mul_(frequency)
+        drawn = torch.randn(bias.shape, generator=generator, device=generator.device)
+        bias.add_((frequency - 1) / 2 * drawn.to(bias))
+
+
 class MLP(nn.Module):
     """x ↦ W_L σ(… σ(W_1 x + b_1) …) + b_L on (n, inputs) -> (n, outputs).
 
-    Args: depth, the number of hidden layers, at least 1; width, theirs; zero_last, start with the last layer at zero.
-    Weights start as N(0, 1/fan_in) from `reset`'s generator, never from torch's global one; biases at zero.
+    Args: depth, the number of hidden layers, at least 1; width, theirs; zero_last, start with the last layer at zero;
+    frequency, f ≥ 1, of the features it starts from. Weights start as N(0, 1/fan_in) and biases at zero, those of the
+    first layer as N(0, f²/fan_in) and N(0, (f − 1)²/4), from `reset`'s generator, never from torch's global one.
+    Descent learns low frequencies first (Rahaman et al. 2019, arXiv 1806.08734).
     """
 
     def __init__(
@@ -64,8 +74,10 @@ class MLP(nn.Module):
         depth: int = 1,
         activation: Activation = Tanh(),
         zero_last: bool = False,
+        frequency: float = 1.0,
     ) -> None:
         super().__init__()
+        self.frequency = checks.from_one("frequency", frequency)
         for name, value in (("inputs", inputs), ("outputs", outputs), ("width", width), ("depth", depth)):
             checks.at_least(f"the {name} of a network", value, 1)
         sizes = [inputs, *[width] * depth, outputs]
@@ -80,6 +92,7 @@ class MLP(nn.Module):
                 drawn = torch.randn(layer.weight.shape, generator=generator, device=generator.device)
                 layer.weight.copy_(drawn / math.sqrt(layer.weight.shape[1]))
                 layer.bias.zero_()
+            raise_frequency(self._linear[0].weight, self._linear[0].bias, self.frequency, generator)
             if self.zero_last:
                 self._linear[-1].weight.zero_()
 

@@ -15,17 +15,24 @@ class Critic(ScalarField):
 
     m and s, mean and standard deviation per coordinate, are fixed when the critic first meets particles and reference
     law, and are saved with its weights. Its raw output u is mapped into a dual's domain by the dual (`Dual.head`).
+    `frequency` ≥ 1, of the features that N starts from: what has structure far below s is seen much sooner with 4 or 8.
     """
 
     mean: Tensor
     scale: Tensor
 
     def __init__(
-        self, dim: int, width: int = 64, depth: int = 2, activation: Activation = Silu(), quadratic: bool = False
+        self,
+        dim: int,
+        width: int = 64,
+        depth: int = 2,
+        activation: Activation = Silu(),
+        quadratic: bool = False,
+        frequency: float = 1.0,
     ) -> None:
         super().__init__()
         self.dim = checks.at_least("dim", dim, 1)
-        self.network = MLP(dim, 1, width, depth, activation, zero_last=True)
+        self.network = MLP(dim, 1, width, depth, activation, zero_last=True, frequency=frequency)
         self.bend = nn.Parameter(torch.zeros(dim, dim)) if quadratic else None
         self.slope = nn.Parameter(torch.zeros(dim)) if quadratic else None
         self.register_buffer("mean", torch.zeros(dim))

@@ -14,6 +14,7 @@ from wgf import checks
 from wgf.maps.curvature import curvature
 from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, Scheme
+from wgf.networks import raise_frequency
 
 
 class PotentialFlow(Dynamic):
@@ -39,7 +40,8 @@ class OTFlow(PotentialFlow):
     Source: Onken, Wu Fung, Li, Ruthotto, *OT-Flow*, AAAI 2021, arXiv 2006.00104, eqs. (12)–(15).
 
     Starts as the identity (w = b = 0, A of order 10⁻⁴, since A = 0 would be a stationary point).
-    Args: width, m ≥ 1; depth, the number of layers of N, at least 2; rank, rows of A (min(10, d+1) by default).
+    Args: width, m ≥ 1; depth, the number of layers of N, at least 2; rank, rows of A (min(10, d+1) by default);
+    frequency, f ≥ 1, of the features N starts from (`MLP`): a motion that tears modes apart is steep.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class OTFlow(PotentialFlow):
         horizon: float = 1.0,
         steps: int = 4,
         scheme: Scheme = RK4(),
+        frequency: float = 1.0,
     ) -> None:
         super().__init__(dim, horizon, steps, scheme)
+        self.frequency = checks.from_one("frequency", frequency)
         checks.at_least("the width of an OTFlow", width, 1)
         checks.at_least("the depth of an OTFlow", depth, 2)
         rows = min(10, dim + 1) if rank is None else checks.at_least("rank", rank, 1)
@@ -73,6 +77,7 @@ class OTFlow(PotentialFlow):
         with torch.no_grad():
             draw(self.opening, 1 / math.sqrt(self.dim + 1))
             draw(self.opening_bias, 0.1)
+            raise_frequency(self.opening, self.opening_bias, self.frequency, generator)
             for inner, bias in zip(self.inner, self.inner_bias, strict=True):
                 draw(inner, 1 / math.sqrt(len(inner)))
                 draw(bias, 0.1)
