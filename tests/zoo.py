@@ -106,7 +106,7 @@ from wgf.steppers import (
     Splitting,
     Stepper,
 )
-from wgf.targets import LogisticPosterior, gaussian_mixture_flow, logistic_regression
+from wgf.targets import LogisticPosterior, gaussian_mixture_flow, hierarchical_logistic, logistic_regression
 from wgf.training import LBFGS, Adam, Alternate
 
 DOUBLE = torch.float64
@@ -482,6 +482,7 @@ PROBLEMS = [
     ProblemEntry("barenblatt", barenblatt, {"dim": 3, "exponent": 3.0, "start": 0.2}),
     ProblemEntry("gaussian-mixture", gaussian_mixture_flow, {"dim": 3}),
     ProblemEntry("logistic-regression", logistic_regression),
+    ProblemEntry("hierarchical-logistic", hierarchical_logistic),
 ]
 
 

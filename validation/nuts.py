@@ -78,7 +78,12 @@ class Nuts:
     """
 
     def __init__(
-        self, log_density: Callable[..., Any], draws: int = 2000, warmup: int = 500, chains: int = 4, target: float = 0.8
+        self,
+        log_density: Callable[..., Any],
+        draws: int = 2000,
+        warmup: int = 500,
+        chains: int = 4,
+        target: float = 0.8,
     ) -> None:
         for name, count in (("draws", draws), ("warmup", warmup), ("chains", chains)):
             checks.at_least(name, count, 1)
@@ -101,7 +106,7 @@ class Nuts:
         with jax.enable_x64(True):
             key, first = jax.random.split(jax.random.PRNGKey(seed))
             start = 2 * jax.random.normal(first, (self.chains, law.dim))
-            arrays = [jax.numpy.asarray(each.double().numpy()) for each in (law.mean, factor, *data)]
+            arrays = [jax.numpy.asarray(each.numpy()) for each in (law.mean.double(), factor, *data)]
             self._mcmc.run(key, *arrays, init_params={"y": start}, extra_fields=("diverging",))
             y = np.asarray(self._mcmc.get_samples(group_by_chain=True)["y"])
             divergent = int(np.asarray(self._mcmc.get_extra_fields()["diverging"]).sum())

@@ -31,7 +31,9 @@ class Condensed(Likelihood):
             raise InputError(f"the law must have {full.dim} dimensions, one a weight, got {law.dim}")
         variance = ((full.signed @ law.covariance.to(full.signed)) * full.signed).sum(1)
         low = (variance <= checks.positive("leverage", leverage)).nonzero()[:, 0]
-        drawn = low[torch.randperm(len(low), generator=keys.generator(seed)).to(low)[: checks.at_least("sample", sample, 1)]]
+        drawn = low[
+            torch.randperm(len(low), generator=keys.generator(seed)).to(low)[: checks.at_least("sample", sample, 1)]
+        ]
         kept = torch.cat([(variance > leverage).nonzero()[:, 0], drawn])
         weights = full.weights[kept].clone()
         weights[len(kept) - len(drawn) :] *= len(low) / max(1, len(drawn))
@@ -61,7 +63,9 @@ class Condensed(Likelihood):
 
     def _quadratic(self, w: Tensor) -> Tensor:
         change = w - self.centre.to(w)
-        return self.constant.to(w) + change @ self.slope.to(w) - 0.5 * ((change @ self.curvature.to(w)) * change).sum(-1)
+        return (
+            self.constant.to(w) + change @ self.slope.to(w) - 0.5 * ((change @ self.curvature.to(w)) * change).sum(-1)
+        )
 
     def _slope(self, w: Tensor) -> Tensor:
         return self.slope.to(w) - (w - self.centre.to(w)) @ self.curvature.to(w)

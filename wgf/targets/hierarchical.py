@@ -90,16 +90,20 @@ class HierarchicalPosterior(Scored):
             z[-1] = math.log(self.power / float(0.5 * z[:-1] @ z[:-1] + self.rate))
         raise InputError(f"no mode of this posterior was found in {iterations} turns (decrement {decrement:.2g})")
 
-    def condensed(self, law: Gaussian, sample: int = 4096, leverage: float = 0.01, seed: int = 0) -> "HierarchicalPosterior":
+    def condensed(
+        self, law: Gaussian, sample: int = 4096, leverage: float = 0.01, seed: int = 0
+    ) -> "HierarchicalPosterior":
         """The same posterior with its likelihood on few rows, about `law` on z: see `Condensed`."""
         found = copy.copy(self)
         weights = Gaussian(law.mean[:-1], law.covariance[:-1, :-1])
         found.likelihood = Condensed(self.full, weights, sample, leverage, seed)
         return found
 
-    def predict(self, z: Float[Tensor, "n d"], X: Float[Tensor, "M d_w"]) -> Float[Tensor, " M"]:
-        """P(+1 | x_i) averaged over the particles; X as the design matrix."""
-        return self.full.predict(z[:, :-1], X)
+    def predict(
+        self, z: Float[Tensor, "n d"], X: Float[Tensor, "M d_w"], weights: Float[Tensor, " n"] | None = None
+    ) -> Float[Tensor, " M"]:
+        """P(+1 | x_i) averaged over the particles, by weights that sum to 1 where given; X as the design matrix."""
+        return self.full.predict(z[:, :-1], X, weights)
 
     def _prior(self, z: Tensor) -> Tensor:
         a = z[:, -1]

@@ -98,10 +98,14 @@ class LogisticLikelihood(Likelihood):
         margin = S @ w
         return (S.T * (c * torch.sigmoid(margin) * torch.sigmoid(-margin))) @ S
 
-    def predict(self, w: Float[Tensor, "n d"], X: Float[Tensor, "M d"]) -> Float[Tensor, " M"]:
-        """P(+1 | x_i) averaged over the particles; X as the design matrix."""
-        parts = [torch.sigmoid(part @ w.T).mean(1) for part in _blocks(checks.rows("X", X, self.dim).to(w), len(w))]
-        return torch.cat(parts)
+    def predict(
+        self, w: Float[Tensor, "n d"], X: Float[Tensor, "M d"], weights: Float[Tensor, " n"] | None = None
+    ) -> Float[Tensor, " M"]:
+        """P(+1 | x_i) averaged over the particles, by weights that sum to 1 where given; X as the design matrix."""
+        even = w.new_full((len(w),), 1 / len(w)) if weights is None else weights
+        return torch.cat(
+            [torch.sigmoid(part @ w.T) @ even for part in _blocks(checks.rows("X", X, self.dim).to(w), len(w))]
+        )
 
     def _score(self, w: Tensor, S: Tensor, c: Tensor) -> Tensor:
         weighted = S * c[:, None]

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wgf.functionals.base import Pointwise
+
 
 class Scored(ABC):
     """log π: (n, d) -> (n,), called on tracked rows, finds value and score together: the graph holds (n, d) numbers.
@@ -30,6 +32,10 @@ class Scored(ABC):
     @abstractmethod
     def value_and_score(self, z: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Both, for the price of little more than one."""
+
+    @abstractmethod
+    def sampled_gradient(self, rows: int, generator: torch.Generator) -> Pointwise:
+        """An unbiased estimate of the score from so many rows of the data."""
 
 
 class _Value(torch.autograd.Function):
