@@ -17,7 +17,7 @@ from wgf.targets import (
     design,
     gaussian_mixture,
     gaussian_mixture_flow,
-    logistic,
+    likelihood,
     logistic_regression,
 )
 
@@ -34,7 +34,9 @@ def posterior(prior_scale: float = 0.7) -> LogisticPosterior:
 
 def plain(posterior: LogisticPosterior, w: Tensor) -> Tensor:
     """log π as the docstring writes it."""
-    return torch.sigmoid(w @ posterior._signed.T).log().sum(-1) - w.square().sum(-1) / (2 * posterior.prior_scale**2)
+    return torch.sigmoid(w @ posterior.likelihood.signed.T).log().sum(-1) - w.square().sum(-1) / (
+        2 * posterior.prior_scale**2
+    )
 
 
 def test_the_posterior_is_its_formula():
@@ -57,10 +59,10 @@ def test_its_derivatives_agree_with_autograd():
 
 def test_blocks_change_nothing(monkeypatch):
     target, w = posterior(), randn(3, 50, 4).requires_grad_()
-    whole = (target(w), target.gradient(w), target.predict(w, target._signed))
+    whole = (target(w), target.gradient(w), target.predict(w, target.likelihood.signed))
     slope = torch.autograd.grad(whole[0].sum(), w)[0]
-    monkeypatch.setattr(logistic, "BYTES", 7 * 60 * 8)
-    blocked = (target(w), target.gradient(w), target.predict(w, target._signed))
+    monkeypatch.setattr(likelihood, "BYTES", 7 * 60 * 8)
+    blocked = (target(w), target.gradient(w), target.predict(w, target.likelihood.signed))
     torch.testing.assert_close(blocked, whole, rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(torch.autograd.grad(target(w).sum(), w)[0], slope, rtol=1e-13, atol=1e-13)
 
@@ -77,7 +79,7 @@ def test_dtype_follows_the_weights():
     target = posterior()
     for dtype in (torch.float32, torch.float64):
         w = randn(0, 5, 4).to(dtype)
-        assert target(w).dtype == target.gradient(w).dtype == target.predict(w, target._signed).dtype == dtype
+        assert target(w).dtype == target.gradient(w).dtype == target.predict(w, target.likelihood.signed).dtype == dtype
     torch.testing.assert_close(target(randn(0, 5, 4).float()).double(), target(randn(0, 5, 4)), rtol=1e-5, atol=1e-5)
 
 

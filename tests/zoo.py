@@ -115,6 +115,7 @@ from wgf.targets import (
     gaussian_mixture_flow,
     generation,
     grid_of_gaussians_flow,
+    hierarchical_logistic,
     logistic_regression,
     two_circles_flow,
 )
@@ -519,6 +520,7 @@ PROBLEMS = [
     ProblemEntry("logistic-regression", logistic_regression),
     ProblemEntry("generation", generation),
     ProblemEntry("generation", generation, {"data": Moons(500, dim=7), "f": JensenShannon(), "L": None}),
+    ProblemEntry("hierarchical-logistic", hierarchical_logistic),
 ]
 
 

@@ -76,7 +76,7 @@ def against_exact(
     checks.at_least("repetitions", repetitions, 2)
     scores = torch.tensor([_pair(model, exact, k, blur, p) for k in range(repetitions)], dtype=torch.float64)
     error = float((scores[:, 0] - scores[:, 1]).std()) / repetitions**0.5
-    return Comparison(*scores.mean(0).tolist(), error)
+    return Comparison(float(scores[:, 0].mean()), float(scores[:, 1].mean()), error)
 
 
 def _pair(
