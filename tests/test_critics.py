@@ -1,15 +1,17 @@
 """Critics: rows that do not mix, dtypes kept, the same weights from the same generator; Lipschitz where they say so."""
 
+import math
+
 import pytest
 import torch
 import zoo
 
 from wgf import autodiff, keys
-from wgf.critics import Critic, ImageCritic, LipschitzCritic, ScalarField
+from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.errors import InputError
-from wgf.fitting import fit
+from wgf.fitting import fit, worth
 from wgf.functionals import FDivergence, KullbackLeibler
-from wgf.law import Gaussian
+from wgf.law import Box, Gaussian
 from wgf.training import Adam
 
 every_critic = pytest.mark.parametrize("build", zoo.CRITICS, ids=list(zoo.CRITICS))
@@ -114,3 +116,27 @@ def test_a_quadratic_part_holds_log_ratios_of_gaussians():
     assert float(off.abs().mean()) < 0.03
     critic.reset(keys.generator(1))
     assert float(critic(at).abs().max()) == 0
+
+
+def test_waves_have_the_lengths_that_were_asked_for():
+    critic = FourierCritic(2, 400, low=0.5, high=50.0, decay=2.0)
+    lengths = critic.frequencies.norm(dim=1)
+    assert 0.5 <= float(lengths.min()) < 0.55
+    assert 45 < float(lengths.max()) <= 50 * (1 + 1e-6)
+    torch.testing.assert_close(critic.amplitudes, (0.5 / lengths) ** 2)
+    before = critic.frequencies.clone()
+    critic.reset(keys.generator(3))
+    assert not torch.equal(critic.frequencies, before)
+    with pytest.raises(InputError, match="need low ≤ high, got 4 and 2"):
+        FourierCritic(2, low=4, high=2)
+
+
+def test_waves_see_stripes_that_a_perceptron_does_not():
+    """ρ on narrow stripes of a uniform law: its KL is log 2, of which coordinates alone find little in as long."""
+    pi = Box([0.0], [1.0])
+    x = (torch.randint(20, (20_000, 1), generator=keys.generator(0)) + 0.5 * pi.sample(20_000, keys.generator(1))) / 20
+    dual, found = FDivergence(KullbackLeibler(), pi).dual({}), {}
+    for name, critic in (("waves", FourierCritic(1, 32, 1.0, 60.0, 0.0)), ("coordinates", Critic(1))):
+        found[name] = worth(dual, fit(dual, critic, x, Adam(300, 1024, 5e-3)), x).value
+    assert found["waves"] > 0.75 * math.log(2)
+    assert found["coordinates"] < 0.2 * math.log(2)

@@ -11,7 +11,7 @@ from torch import Tensor, distributions
 
 from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck, porous_medium
 from wgf import networks
-from wgf.critics import Critic, ImageCritic, LipschitzCritic, ScalarField
+from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.data import Moons
 from wgf.functionals import (
     KL,
@@ -312,6 +312,7 @@ TERMS = [
 CRITICS: dict[str, Callable[[], ScalarField]] = {
     "Critic": lambda: Critic(3, 8),
     "Critic, quadratic": lambda: Critic(3, 8, quadratic=True),
+    "FourierCritic": lambda: FourierCritic(3, 5, 0.5, 4.0, 2.0, 8),
     "LipschitzCritic": lambda: LipschitzCritic(3, 2.0, 8),
     "LipschitzCritic, deep": lambda: LipschitzCritic(5, 1.0, 4, 3),
     "ImageCritic": lambda: ImageCritic(2, 5, 7, features=3, blocks=2),

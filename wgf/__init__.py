@@ -1,6 +1,6 @@
 """Wasserstein gradient flows: a functional, a stepper and a law, and any of the three can be exchanged."""
 
-from wgf.critics import Critic, ImageCritic, LipschitzCritic
+from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic
 from wgf.errors import Diverged, Incompatible, InputError, NotInvertible, Unknown
 from wgf.flow import Path, evolve
 from wgf.functionals import (
@@ -97,6 +97,7 @@ __all__ = [
     "Explicit",
     "Extrapolated",
     "FDivergence",
+    "FourierCritic",
     "Fresh",
     "Gaussian",
     "Hinge",

@@ -1,8 +1,9 @@
 """Critics: the functions over which a dual takes its supremum."""
 
 from wgf.critics.base import ScalarField
+from wgf.critics.fourier import FourierCritic
 from wgf.critics.image import ImageCritic
 from wgf.critics.lipschitz import LipschitzCritic
 from wgf.critics.perceptron import Critic
 
-__all__ = ["Critic", "ImageCritic", "LipschitzCritic", "ScalarField"]
+__all__ = ["Critic", "FourierCritic", "ImageCritic", "LipschitzCritic", "ScalarField"]
