@@ -47,6 +47,9 @@ class Map(nn.Module, ABC):
     def reset(self, generator: torch.Generator) -> None:
         """Draw initial weights from `generator`; by default keep them. Afterwards a map should be the identity."""
 
+    def recentre(self, x: Float[Tensor, "n d"]) -> None:
+        """Write the same map in the frame of the rows x, on which it is to be trained; by default nothing changes."""
+
     def redraw(self, key: int) -> None:
         """Draw new noise for whatever the map randomises while training (Hutchinson's probes); by default nothing."""
 

@@ -176,6 +176,7 @@ class SaddleJKO(Variational):
         began = time.perf_counter()
         game = _Game(self, F, state, tau)
         map, critics = self.warm(self.map, state), self._critics(state, game)
+        map.recentre(game.source)
         game.join(map.train(), critics.train())
         if isinstance(self.anchor, Previous):  # from the base, the map is no motion from where the particles stand
             watch = Live(map, game.source[: self.kept], tau, game.variation).told(watch)
