@@ -55,8 +55,8 @@ def by_hand(pool: Tensor, key: int) -> tuple[nn.Module, nn.Module]:
         with torch.no_grad():
             fake = map(x)
         real = target.sample(BATCH, keys.generator(keys.fold(keys.fold(training, 1, k), 0)))
-        fooled = math.log(2) + logsigmoid(critic(fake)).mean()
-        loss = -(fooled - (softplus(critic(real)) - math.log(2)).mean())
+        at_fake, at_real = critic(torch.cat([fake, real])).split(BATCH)
+        loss = -(math.log(2) + logsigmoid(at_fake).mean() - (softplus(at_real) - math.log(2)).mean())
         second.zero_grad()
         loss.backward()
         second.step()

@@ -288,7 +288,7 @@ class _Game:
         return seen, measures
 
     def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.anchor.cost(self.map, self.source[rows], self.state.x[rows])
+        return self.anchor.cost(self.map.on(rows), self.source[rows], self.state.x[rows])
 
     def draw(self, dual: Dual, n: int, key: int) -> Tensor:
         """n rows of Γ, in the dtype and on the device of the particles."""
