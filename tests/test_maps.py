@@ -370,6 +370,7 @@ BAD = {
     r"one dimension, got \[1, 2\]": lambda: Compose([Affine(1), Affine(2)]),
     "dim must be an integer of at least 1": lambda: Affine(0),
     "the width of a network": lambda: Residual(2, width=0),
+    r"no knots \(0\), or at least 2": lambda: Residual(2, knots=1),
     "the horizon of a flow": lambda: NeuralODE(2, horizon=float("nan")),
     "steps must be": lambda: NeuralODE(2, steps=0),
     "probes must be": lambda: zoo.Hutchinson(0),

@@ -192,6 +192,7 @@ MAPS = [
     MapEntry("Residual(1)", lambda dtype: Residual(1, width=16)),
     MapEntry("Residual(2)", lambda dtype: Residual(2, width=16, depth=2)),
     MapEntry("Residual(4)", lambda dtype: Residual(4, width=16, depth=3, activation=Silu())),
+    MapEntry("Residual(3, knots)", lambda dtype: Residual(3, width=16, knots=5)),
     MapEntry("ICNN(1)", lambda dtype: ICNN(1, width=12, depth=1), identity=1e-4),
     MapEntry("ICNN(2)", lambda dtype: ICNN(2, width=12), identity=1e-4),
     MapEntry("ICNN(3)", lambda dtype: ICNN(3, width=10, depth=3), identity=1e-4),
