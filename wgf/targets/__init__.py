@@ -1,5 +1,6 @@
 """Targets: unnormalised densities to sample from, and the flows towards them as Problems."""
 
+from wgf.targets.axes import along_axes
 from wgf.targets.condensed import Condensed
 from wgf.targets.design import Design, design
 from wgf.targets.generation import generation
@@ -18,6 +19,7 @@ __all__ = [
     "LogisticPosterior",
     "UnitGaussians",
     "Whitened",
+    "along_axes",
     "design",
     "gaussian_mixture",
     "gaussian_mixture_flow",
