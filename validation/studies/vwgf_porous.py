@@ -17,7 +17,7 @@ from wgf.radii import radial_errors
 from wgf.steppers import SaddleJKO, Stepper
 
 NAME = "vwgf-porous"
-HELD = 20_000
+HELD = 40_000
 """Rows that ∫ρ² is taken on: in d = 6 its estimate by 4,096 of them has a standard error of 1.5 %."""
 
 M, START, TAU, STEPS = 2.0, 1e-3, 5e-4, 50

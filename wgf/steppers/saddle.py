@@ -14,7 +14,7 @@ from wgf import checks, keys
 from wgf.autodiff import gradient
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
-from wgf.fitting import settle, suits, worth
+from wgf.fitting import DRAWS, settle, suits, worth
 from wgf.functionals.base import Dual, Functional, HasDual, HasVariation, OnSamples, Variation, route, weighted
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
@@ -273,7 +273,7 @@ class _Game:
     def values(self) -> tuple[dict[str, float], dict[str, float]]:
         """Each dual's value, weight included, at the final map and critic, and the mass E_Γ[dρ/dΓ] of its critic.
 
-        On held rows and fresh draws of Γ. The mass is 1 where Γ covers the particles and the critic has converged.
+        On held rows and 16 times as many draws of Γ, 65,536 at least. The mass is 1 where Γ covers the particles and the critic has converged.
         Where Γ is a box, the share of the rows that left it is reported too.
         """
         y, _ = self._moved(torch.arange(self.held, device=self.state.x.device))
@@ -281,7 +281,8 @@ class _Game:
         measures: dict[str, float] = {}
         for k, ((weight, name, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
             assert isinstance(critic, ScalarField)
-            found = worth(dual, critic, y, seed=keys.fold(self.state.key, self.state.step, 5, k))
+            draws = max(DRAWS, 16 * self.held)
+            found = worth(dual, critic, y, draws, seed=keys.fold(self.state.key, self.state.step, 5, k))
             name = unique(name, seen)
             seen[name] = weight * found.value
             measures |= found.measures(name)
