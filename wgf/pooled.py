@@ -15,6 +15,9 @@ from wgf.tree import Tree
 SEEN = 20_000
 """Rows that centres are looked for on."""
 
+PAIRS = 2**22
+"""Distances of rows to centres that are held at a time."""
+
 WIDE = 0.1
 """The share of a cover that is the one Gaussian of all rows: the density of a cloud over it stays bounded where that
 over the Gaussian is."""
@@ -49,10 +52,13 @@ class PooledMixture(Law):
         return self.means[which] + self.within.sample(n, generator)
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        white = self.within.whiten(x)
-        parts = [-0.5 * (white - centre).square().sum(-1) for centre in self._centres]
         peak = self.within.log_prob(torch.zeros_like(self.means[:1]))
-        return torch.logsumexp(torch.stack(parts, -1) + self._shares.log(), -1) + peak
+        blocks = self.within.whiten(x).split(max(1, PAIRS // len(self.means)))
+        return torch.cat([self._exponents(block) for block in blocks]) + peak
+
+    def _exponents(self, white: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        apart = torch.cdist(white, self._centres, compute_mode="donot_use_mm_for_euclid_dist")
+        return torch.logsumexp(self._shares.log() - 0.5 * apart.square(), -1)
 
     def to(self, target: torch.dtype | torch.device | str) -> "PooledMixture":
         return PooledMixture(self.means.to(target), self.within.covariance.to(target), self.weights.to(target))

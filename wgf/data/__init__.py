@@ -1,6 +1,7 @@
 """Data sets as specs: planar laws, those that scikit-learn ships, those read from the folder that WGF_DATA names."""
 
 from wgf.data.bundled import BreastCancer, Diabetes, Digits, Wine
+from wgf.data.densities import Checkerboard, Circles, EightGaussians, SwissRoll, TwoSpirals
 from wgf.data.images import Mnist
 from wgf.data.planar import Moons, Pinwheel
 from wgf.data.posteriors import GermanCredit, Reference, ReferencePosterior
@@ -11,10 +12,13 @@ from wgf.data.toys import grid_of_gaussians, two_circles
 
 __all__ = [
     "BreastCancer",
+    "Checkerboard",
+    "Circles",
     "Covertype",
     "Dataset",
     "Diabetes",
     "Digits",
+    "EightGaussians",
     "GermanCredit",
     "Miniboone",
     "Mnist",
@@ -24,7 +28,9 @@ __all__ = [
     "Reference",
     "ReferencePosterior",
     "SingleCell",
+    "SwissRoll",
     "Table",
+    "TwoSpirals",
     "Wine",
     "grid_of_gaussians",
     "two_circles",

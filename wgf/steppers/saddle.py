@@ -273,8 +273,8 @@ class _Game:
     def values(self) -> tuple[dict[str, float], dict[str, float]]:
         """Each dual's value, weight included, at the final map and critic, and the mass E_Γ[dρ/dΓ] of its critic.
 
-        On held rows and 16 times as many draws of Γ, 65,536 at least. The mass is 1 where Γ covers the particles and the critic has converged.
-        Where Γ is a box, the share of the rows that left it is reported too.
+        On held rows and 16 times as many draws of Γ, 65,536 at least. The mass is 1 where Γ covers the particles and
+        the critic has converged. Where Γ is a box, the share of the rows that left it is reported too.
         """
         y, _ = self._moved(torch.arange(self.held, device=self.state.x.device))
         seen: dict[str, float] = {}

@@ -1,0 +1,72 @@
+"""Planar laws by their draws and by their densities: one against the other, and what is known of the rest."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from wgf.data import Checkerboard, Circles, EightGaussians, Moons, Pinwheel, SwissRoll, TwoSpirals
+from wgf.errors import InputError, Unknown
+
+N = 200_000
+KNOWN = [Checkerboard, Circles, EightGaussians, partial(Moons, scale=2.0, noise=0.1), SwissRoll]
+SIDE = (torch.arange(384, dtype=torch.float64) + 0.5) / 32 - 6
+CELL = 1 / 1024
+GRID = torch.cartesian_prod(SIDE, SIDE)
+SEEN = {
+    "x": lambda x: x[:, 0],
+    "y": lambda x: x[:, 1],
+    "xx": lambda x: x[:, 0].square(),
+    "xy": lambda x: x[:, 0] * x[:, 1],
+    "wave": lambda x: (2 * x[:, 0] + x[:, 1]).cos(),
+    "other wave": lambda x: (x[:, 0] - 3 * x[:, 1]).sin(),
+}
+
+
+def named(source) -> str:
+    return source().__class__.__name__
+
+
+@pytest.mark.parametrize("source", KNOWN, ids=named)
+def test_draws_have_the_density_of_the_law(source):
+    x, density = source(N).load().X, source().law().log_prob(GRID).exp() * CELL
+    assert float(density.sum()) == pytest.approx(1, abs=1e-9)
+    for name, g in SEEN.items():
+        values = g(x)
+        error = float(values.mean() - (density * g(GRID)).sum()) / float(values.std()) * N**0.5
+        assert abs(error) < 4, name
+
+
+@pytest.mark.parametrize("source", [*KNOWN, Pinwheel, TwoSpirals], ids=named)
+def test_parts_have_even_weight_and_labels(source):
+    table = source(N).load()
+    parts = source().parts
+    assert len(table.y.unique()) == parts
+    assert float((table.y.unique(return_counts=True)[1] / N - 1 / parts).abs().max()) < 0.01
+
+
+def test_spirals_turn_into_one_another():
+    table = TwoSpirals(N).load()
+    one, other = (table.X[table.y == label] for label in table.y.unique())
+    error = (one.var(0) / len(one) + other.var(0) / len(other)).sqrt()
+    assert ((one.mean(0) + other.mean(0)).abs() < 4 * error).all()
+    assert float(table.X.norm(dim=1).max()) < math.pi + 1.2
+
+
+def test_scales_are_scales():
+    assert torch.allclose(Pinwheel(50, scale=2.0).load().X, Pinwheel(50).load().X * 2 / 1.4)
+    wide = Moons(50, scale=2.0, noise=0.1).load().X
+    assert torch.allclose(wide / 2, Moons(50, scale=1.0, noise=0.1).load().X)
+    with pytest.raises(InputError, match="scale must be"):
+        Pinwheel(5, scale=0.0)
+    with pytest.raises(InputError, match="noise must be"):
+        Moons(5, noise=-1.0)
+
+
+def test_what_has_no_density_says_so():
+    for law in (Pinwheel().law, TwoSpirals().law):
+        with pytest.raises(Unknown, match="is not known in closed form"):
+            law()
+    with pytest.raises(Unknown, match="it lies in a plane"):
+        EightGaussians(dim=7).law()
