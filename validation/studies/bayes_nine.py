@@ -75,7 +75,7 @@ def study(quick: bool = False) -> Report:
 
 
 def _outcomes(name: str, splits: int) -> Iterable[Outcome]:
-    sampler = Nuts(log_density(), *((500, 400) if name == "covtype" else (2000, 400)))
+    sampler = Nuts(log_density(), *((1000, 400) if name == "covtype" else (2000, 400)))
     for seed in range(splits):
         yield outcome(Split(name, seed), sampler)
 
