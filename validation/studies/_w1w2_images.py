@@ -26,7 +26,7 @@ HORIZON, LAMBDA, L, IMAGES, SPREAD = 5.0, 0.05, 1.0, 6000, 0.5
 
 @dataclass(frozen=True)
 class Size:
-    """Widths of the potential's and the critic's network, of as many hidden layers; rows of a batch, and of the pool."""
+    """Widths of the potential's and the critic's network, the depth of both; rows of a batch, and of the pool."""
 
     potential: int = 128
     critic: int = 128
@@ -64,9 +64,11 @@ class Terminal(Observer):
 
 @dataclass(frozen=True)
 class Trained:
-    """One case: the motion, the readings of its training, seconds."""
+    """One case: the term and τ that it is, the motion, the readings of its training, seconds."""
 
     name: str
+    term: str
+    tau: float
     motion: Motion
     terminal: Terminal
     seconds: float
@@ -93,7 +95,7 @@ def _trained(name: str, data: Tensor, size: Size, iterations: int) -> Trained:
     path = evolve(term, _stepper(data, size, iterations), noise, [tau], observers=[terminal])
     map = path.infos[0].map
     assert isinstance(map, PotentialFlow)
-    return Trained(name, motion(map, noise, 500), terminal, path.infos[0].seconds)
+    return Trained(name, term.name, tau, motion(map, noise, 500), terminal, path.infos[0].seconds)
 
 
 def _noise(data: Tensor) -> Gaussian:
@@ -104,7 +106,7 @@ def _stepper(data: Tensor, size: Size, iterations: int) -> SaddleJKO:
     """Networks that start from a random potential, whose kinetic energy nothing but the W₂ proximal asks to fall."""
     dim = data.shape[1]
     network = OTFlow(dim, size.potential, size.depth, horizon=HORIZON, steps=5, scheme=Euler(), frequency=4.0)
-    map = Guided(network, data, SPREAD, 128, 0.1)
-    game = Alternate(iterations, 3, 0, size.batch, 5e-4, 1e-3, 0.1, 0.99)
+    map = Guided(network, data, SPREAD, 128, 0.15)
+    game = Alternate(iterations, 3, 0, size.batch, 1e-3, 1e-3, 0.1, 0.99)
     critic = Critic(dim, size.critic, size.depth)
     return SaddleJKO(map, critic, Previous(), game, size.pool, held=256, densities=False)

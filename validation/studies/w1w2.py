@@ -9,10 +9,10 @@ from validation.straight import Spreading
 from validation.studies._motions import FINER
 from validation.studies._plots import axes, finish
 from validation.studies._w1w2_images import Trained, images
-from validation.studies._w1w2_planar import BLUR, REPETITIONS, ROWS, Drawn, P, drawn
+from validation.studies._w1w2_planar import BLUR, ROWS, Drawn, P, drawn
 from wgf import keys
 from wgf.data import Moons, Pinwheel
-from wgf.optimality import RESIDUAL, hamilton_jacobi, terminal
+from wgf.optimality import hamilton_jacobi, terminal
 
 NAME = "w1w2"
 PUBLISHED = {"pinwheel, d = 2": 0.0079, "pinwheel, d = 7": 0.0099, "pinwheel, d = 12": 0.0193}
