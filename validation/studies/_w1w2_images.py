@@ -75,7 +75,7 @@ class Trained:
 
 
 def images(
-    device: str = "cpu", size: Size = Size(), iterations: int = 400, cases: tuple[str, ...] = tuple(CASES)
+    device: str = "cpu", size: Size = Size(), iterations: int = 200, cases: tuple[str, ...] = tuple(CASES)
 ) -> list[Trained]:
     """The four cases on 28 × 28 pixels, h = 1: the same networks, initial weights and schedule; what differs is said.
 

@@ -29,10 +29,12 @@ UNCHANGED = 0.1
 
 
 def study(quick: bool = False) -> Report:
-    """Quick: the pinwheel in the plane, and the four cases in 150 iterations; needs MNIST in the WGF_DATA folder."""
+    """Pinwheel and moons in 2, 7 and 12 dimensions (quick: the pinwheel in 2), and the four cases on digits, which are
+    looked for in the WGF_DATA folder.
+    """
     wanted = [(Pinwheel, 2)] if quick else [(source, dim) for source in (Pinwheel, Moons) for dim in (2, 7, 12)]
     planar = [drawn(source, dim) for source, dim in wanted]
-    digits = {case.name: case for case in images(iterations=150 if quick else 900)}
+    digits = {case.name: case for case in images()}
     checks = (*_exact(), *(_as_exact_samples(one) for one in planar), *_four_cases(digits))
     contexts = [_planar_context(one) for one in planar] + [_image_context(one) for one in digits.values()]
     return Report(NAME, checks, tuple(contexts), _figure(planar, digits))
@@ -95,9 +97,9 @@ def _figure(planar: list[Drawn], digits: dict[str, Trained]) -> Figure:
     for axis, one in zip(parts, planar, strict=False):
         _draw_paths(axis, one)
     terminal, energy, samples = parts[len(planar) : count]
-    for name, one in digits.items():
-        terminal.plot(one.terminal.iterations, one.terminal.values, label=name)
-        energy.plot(one.terminal.iterations, one.terminal.energies, label=name)
+    for name, case in digits.items():
+        terminal.plot(case.terminal.iterations, case.terminal.values, label=name)
+        energy.plot(case.terminal.iterations, case.terminal.energies, label=name)
     terminal.set_yscale("symlog")
     energy.set_yscale("log")
     finish(terminal, "Digits: terminal cost", "iteration", "E φ(x(T)) − log E_π e^φ")
