@@ -9,13 +9,16 @@ from torch import Tensor
 from wgf import OTFlow, checks
 from wgf.maps import PotentialFlow
 
+FLOOR = 1e-3
+"""The least factor by which noise is compressed."""
+
 
 class Guided(PotentialFlow):
     """Φ = Φ₀ + the potential of an OTFlow, Φ₀ that of the optimal motion from N(0, σ²I) to N(c, S), S of the data.
 
     x(t) = (1 − t/T)x(0) + (t/T)(c + M x(0)), M = S^½/σ: without the network paths are straight and Hamilton–Jacobi
     holds. An OTFlow moves in the span of its features only, and would leave all other noise as it is. S is that of the
-    `rank` first principal components, and isotropic in the others, with M at least `floor` > 0, that ∇Φ₀(T) exist.
+    `rank` first principal components, and isotropic in the others, with M at least `FLOOR`, that ∇Φ₀(T) exist.
 
     Args: network, an OTFlow(d), whose horizon, steps and scheme the motion has; data (n, d); spread, σ > 0; rank;
     start ≥ 0, the deviation of the network's last weights before training.
@@ -69,7 +72,3 @@ class Guided(PotentialFlow):
     def _rates(self, t: float) -> Tensor:
         """Its eigenvalues: along the principal components, and last the one of all other directions."""
         return (self.stretch - 1) / (self.horizon + t * (self.stretch - 1))
-
-
-FLOOR = 1e-3
-"""The least factor by which noise is compressed."""

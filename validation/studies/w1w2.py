@@ -35,8 +35,8 @@ def study(quick: bool = False) -> Report:
     wanted = [(Pinwheel, 2)] if quick else [(source, dim) for source in (Pinwheel, Moons) for dim in (2, 7, 12)]
     planar = [drawn(source, dim) for source, dim in wanted]
     digits = {case.name: case for case in images()}
-    checks = (*_exact(), *(_as_exact_samples(one) for one in planar), *_four_cases(digits))
-    contexts = [_planar_context(one) for one in planar] + [_image_context(one) for one in digits.values()]
+    checks = (*_exact(), *(_as_exact_samples(one) for one in planar), *four_cases(digits))
+    contexts = [_planar_context(one) for one in planar] + [image_context(one) for one in digits.values()]
     return Report(NAME, checks, tuple(contexts), _figure(planar, digits))
 
 
@@ -58,7 +58,8 @@ def _as_exact_samples(one: Drawn) -> Check:
     return at_most(NAME, f"{one.name}: {said}", one.excess, 2.0)
 
 
-def _four_cases(digits: dict[str, Trained]) -> list[Check]:
+def four_cases(digits: dict[str, Trained]) -> list[Check]:
+    """What W₁ and W₂ are each said to do, of the cases by name."""
     blown = {name: digits[name].terminal.largest / digits[kept].terminal.largest for name, kept in TWINS.items()}
     energies = {name: one.motion.measures["kinetic energy"] for name, one in digits.items()}
     said = "largest terminal cost of the second half of training, over that with W₁"
@@ -84,7 +85,8 @@ def _planar_context(one: Drawn) -> Context:
     return Context(one.name, {**scores, **published, **one.motion.rows, "seconds": one.seconds})
 
 
-def _image_context(one: Trained) -> Context:
+def image_context(one: Trained) -> Context:
+    """What is measured of one case, to be read."""
     published = {"published energy": ENERGIES[one.name]} if one.name in ENERGIES else {}
     terminal = one.terminal
     values = {"terminal cost, at the end": terminal.values[-1], "largest of the second half": terminal.largest}
