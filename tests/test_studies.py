@@ -52,6 +52,7 @@ def test_long_studies_hold(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("WGF_DATA" not in os.environ, reason="the published moments lie in the WGF_DATA folder")
-def test_german_credit_holds() -> None:
-    _hold(_run("german_credit"))
+@pytest.mark.skipif("WGF_DATA" not in os.environ, reason="they read the WGF_DATA folder")
+@pytest.mark.parametrize("name", ["german_credit", "w1w2"])
+def test_studies_of_data_hold(name: str) -> None:
+    _hold(_run(name))
