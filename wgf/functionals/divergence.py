@@ -1,13 +1,11 @@
 """f-divergences to a law that is known by its samples, as suprema over a critic; and KL to an unnormalised density."""
 
-from dataclasses import replace
-
 import torch
 
-from wgf.errors import Incompatible, InputError
+from wgf.errors import InputError
 from wgf.functionals.base import Dual, Functional, HasDual, Pointwise, Term, log_mean_exp
 from wgf.functionals.entropy import Entropy
-from wgf.functionals.family import F, JensenShannon
+from wgf.functionals.family import F
 from wgf.functionals.potential import Potential, SampledGradient
 from wgf.law import Cloud, Law
 from wgf.tree import Tree
@@ -68,35 +66,9 @@ class FDivergence(_ToSamples):
             a=lambda u, x: self.f.head(u),
             b=lambda u, z: self.f.conjugate(u),
             head=self.f.head,
+            push=lambda u, x: self.f.push(u),
             steepness=self.f.steepness,
         )
-
-
-class RatioKL(_ToSamples):
-    """KL(ρ‖π), its first variation log dρ/dπ taken from the critic of another member f of the family.
-
-    The critic maximises the dual of D_f, where u = log dρ/dπ at the optimum, and the map lowers E_ρ u. With
-    f = JensenShannon() that is a logistic regression: where one law has no mass, KL's own dual lets a critic grow at a
-    rate that nothing bounds, D_f's own leaves the map no slope, and this one does neither. The value reported is that of
-    D_f. Source: Mohamed, Lakshminarayanan 2016 (arXiv 1610.03483), section 3.
-
-    Args: target, π (Empirical(x) for data); f, a member whose raw output is log r.
-    Raises: Incompatible for another member (Pearson's χ², Alpha(α > 1), total variation).
-    """
-
-    def __init__(self, target: Law, f: F = JensenShannon()) -> None:
-        super().__init__(target)
-        ratio = torch.tensor([0.25, 4.0])
-        if not torch.allclose(f.raw(ratio), ratio.log()):
-            raise Incompatible(f"RatioKL needs a divergence whose critic is log dρ/dπ, and that of {f.name} is not")
-        self.f = f
-
-    @property
-    def name(self) -> str:
-        return f"RatioKL({self.f.name})"
-
-    def dual(self, reference: Tree) -> Dual:
-        return replace(FDivergence(self.f, self.target).dual(reference), push=lambda u, x: u)
 
 
 class DonskerVaradhan(_ToSamples):
