@@ -40,6 +40,7 @@ RHO = Gaussian(zoo.doubles(0.3), zoo.doubles([0.5]))
 PI = Gaussian(zoo.doubles(-0.4), zoo.doubles([0.9]))
 TERMS = [
     Entropy(),
+    Entropy(centres=3),
     PowerEntropy(1.5),
     PowerEntropy(2),
     PowerEntropy(3),

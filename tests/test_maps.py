@@ -120,6 +120,16 @@ def test_a_reset_map_is_the_identity(entry):
 
 
 @every_map
+def test_recentring_keeps_the_map(entry):
+    map = entry.perturbed(scale=0.1)
+    x = points(map)
+    before = map(x)
+    for shift in (3.0, -5.0):
+        map.recentre(x + shift)
+    close(map(x), before, 1e-12)
+
+
+@every_map
 def test_reset_is_decided_by_its_generator(entry):
     first, again, other = (entry.build(zoo.DOUBLE) for _ in range(3))
     for map, seed in ((first, 1), (again, 1), (other, 2)):

@@ -78,6 +78,7 @@ from wgf.maps import (
     Euler,
     Explicit,
     Extrapolated,
+    Guided,
     Heun,
     Hutchinson,
     Inverse,
@@ -90,6 +91,7 @@ from wgf.maps import (
 from wgf.maps.integrate import Scheme
 from wgf.networks import Activation, Relu, Silu, Tanh
 from wgf.pearson import PearsonII
+from wgf.pooled import PooledMixture
 from wgf.problem import Problem
 from wgf.ring import Ring
 from wgf.steppers import (
@@ -209,6 +211,7 @@ MAPS = [
     MapEntry("Inverse(Residual)", lambda dtype: Inverse(Residual(2, width=16)), traced=False),
     MapEntry("Inverse(NeuralODE)", lambda dtype: Inverse(NeuralODE(2, width=8)), False, exact=False, traced=False),
     MapEntry("Extrapolated", lambda dtype: Extrapolated(Residual(2, width=16))),
+    MapEntry("Guided(bumpy)", lambda dtype: Guided(Residual(2, width=16), lambda x: 0.3 * bumpy(x))),
     MapEntry("Explicit(bumpy)", lambda dtype: Explicit(bumpy, 0.02, 2), identity=None),
     MapEntry("Explicit(interaction)", attraction, identity=None),
 ]
@@ -298,6 +301,7 @@ TERMS = [
     TermEntry("SlicedMMD2(Energy)", lambda: SlicedMMD2(Energy(), 0.5 + randn(3, 50, 2), 16), SAMPLED),
     TermEntry("SlicedMMD2(Laplace)", lambda: SlicedMMD2(Laplace(0.8) + Matern52(0.5), randn(3, 50, 2), 16), SAMPLED),
     TermEntry("Entropy", Entropy, (OnDensity, HasNoise, HasDual)),
+    TermEntry("Entropy(centres)", lambda: Entropy(centres=2), (OnDensity, HasNoise, HasDual)),
     TermEntry("PowerEntropy(1.5)", lambda: PowerEntropy(1.5), (OnDensity, OnAbsoluteDensity, HasDual)),
     TermEntry("PowerEntropy(2)", lambda: PowerEntropy(2), (OnDensity, OnAbsoluteDensity, HasDual)),
     TermEntry("PowerEntropy(3)", lambda: PowerEntropy(3), (OnDensity, OnAbsoluteDensity, HasDual)),
@@ -465,6 +469,12 @@ LAWS = [
         lambda: Mixture([Gaussian(-MEAN, EYE), Gaussian(MEAN, COVARIANCE)], doubles(1, 3)),
         MEAN / 2,
         (EYE + 3 * COVARIANCE) / 4 + 0.75 * torch.outer(MEAN, MEAN),
+    ),
+    LawEntry(
+        "PooledMixture",
+        lambda: PooledMixture(torch.stack([-MEAN, MEAN]), COVARIANCE, doubles(1, 3)),
+        MEAN / 2,
+        COVARIANCE + 0.75 * torch.outer(MEAN, MEAN),
     ),
     LawEntry(
         "Box", lambda: Box(doubles(-1, 0), doubles(2, 0.5)), doubles(0.5, 0.25), torch.diag(doubles(9, 0.25) / 12)

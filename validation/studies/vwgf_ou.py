@@ -56,9 +56,9 @@ def study(quick: bool = False) -> Report:
 
 
 def stepper(dim: int, second_order: bool) -> Stepper:
-    """The published networks, trained on batches of 4096; where d² numbers are to be found, three times as long."""
+    """The published networks, trained on batches of 4096."""
     critic = Critic(dim, 64, 1, quadratic=True)
-    training = Alternate(100 if dim <= 12 else 300, 3, 50, 4096, rate=5e-3, critic_rate=5e-3, betas=(0.9, 0.99))
+    training = Alternate(100, 3, 50, 4096, rate=5e-3, critic_rate=5e-3, betas=(0.9, 0.99))
     return variational_wgf(dim, Affine(dim), critic, training, PARTICLES, second_order=second_order)
 
 

@@ -200,11 +200,13 @@ class Dual:
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""
-        return self.a(critic(x), x).mean() - self.merge(self.b(critic(z), z)) + self.const
+        at_x, at_z = _at(critic, x, z)
+        return self.a(at_x, x).mean() - self.merge(self.b(at_z, z)) + self.const
 
     def gain(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The value up to what no critic changes: what critics raise."""
-        return (self.felt or self.a)(critic(x), x).mean() - self.merge(self.b(critic(z), z))
+        at_x, at_z = _at(critic, x, z)
+        return (self.felt or self.a)(at_x, x).mean() - self.merge(self.b(at_z, z))
 
     def descended(self, critic: Pointwise, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """What a map lowers, a(u(x), x) unless said otherwise: up to a constant δF/δρ at the optimum."""
@@ -220,6 +222,12 @@ class Dual:
             down = torch.autograd.grad(self.a(u, z).sum(), u)[0]
             up = torch.autograd.grad(self.merge(self.b(u, z)), u)[0] * len(z)
         return torch.where(down == 0, torch.ones_like(up), up / down)
+
+
+def _at(critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
+    """The critic at both, asked once: where networks are small, a call costs more than its rows."""
+    u = critic(torch.cat([x, z]))
+    return u[: len(x)], u[len(x) :]
 
 
 def route(F: Functional, accepts: Sequence[type], stepper: str, instead: str = "") -> list[tuple[float, Term, type]]:

@@ -4,6 +4,7 @@ from wgf.maps.affine import Affine
 from wgf.maps.base import Flow, Map, Static, Transport
 from wgf.maps.compose import Compose, Explicit, Extrapolated, Inverse
 from wgf.maps.dynamic import Dynamic
+from wgf.maps.guided import Guided
 from wgf.maps.icnn import ICNN
 from wgf.maps.integrate import RK4, Euler, Heun
 from wgf.maps.neural_ode import Exact, Hutchinson, NeuralODE
@@ -22,6 +23,7 @@ __all__ = [
     "Explicit",
     "Extrapolated",
     "Flow",
+    "Guided",
     "Heun",
     "Hutchinson",
     "Inverse",

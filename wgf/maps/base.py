@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from wgf import autodiff
@@ -46,6 +46,13 @@ class Map(nn.Module, ABC):
 
     def reset(self, generator: torch.Generator) -> None:
         """Draw initial weights from `generator`; by default keep them. Afterwards a map should be the identity."""
+
+    def recentre(self, x: Float[Tensor, "n d"]) -> None:
+        """Write the same map in the frame of the rows x, on which it is to be trained; by default nothing changes."""
+
+    def on(self, rows: Int[Tensor, " m"]) -> "Map":
+        """This map, for the rows of these indices among those that `recentre` saw, with what it knows of them."""
+        return self
 
     def redraw(self, key: int) -> None:
         """Draw new noise for whatever the map randomises while training (Hutchinson's probes); by default nothing."""

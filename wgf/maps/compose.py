@@ -106,6 +106,9 @@ class Extrapolated(Static):
     def reset(self, generator: torch.Generator) -> None:
         self.map.reset(generator)
 
+    def recentre(self, x: Float[Tensor, "n d"]) -> None:
+        self.map.recentre(x)
+
     def redraw(self, key: int) -> None:
         self.map.redraw(key)
 

@@ -126,6 +126,7 @@ class JKO(Variational):
     def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
         began = time.perf_counter()
         map, routed = self.warm(self.map, state), route(F, self.accepts, "JKO", self.instead)
+        map.recentre(state.x)
         objective = _Objective(self, map, routed, state, tau)
         map.train()
         watch = Live(map, state.x[: self.rows], tau).told(watch)

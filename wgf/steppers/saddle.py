@@ -176,6 +176,7 @@ class SaddleJKO(Variational):
         began = time.perf_counter()
         game = _Game(self, F, state, tau)
         map, critics = self.warm(self.map, state), self._critics(state, game)
+        map.recentre(game.source)
         game.join(map.train(), critics.train())
         if isinstance(self.anchor, Previous):  # from the base, the map is no motion from where the particles stand
             watch = Live(map, game.source[: self.kept], tau, game.variation).told(watch)
@@ -287,7 +288,7 @@ class _Game:
         return seen, measures
 
     def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.anchor.cost(self.map, self.source[rows], self.state.x[rows])
+        return self.anchor.cost(self.map.on(rows), self.source[rows], self.state.x[rows])
 
     def draw(self, dual: Dual, n: int, key: int) -> Tensor:
         """n rows of Γ, in the dtype and on the device of the particles."""

@@ -1,0 +1,76 @@
+"""Maps that know the potential: what is known of rows is what would be computed, and steps ask for it once."""
+
+import pytest
+import torch
+import zoo
+
+from wgf import KL, evolve
+from wgf.critics import Critic
+from wgf.errors import InputError
+from wgf.functionals import Potential
+from wgf.law import Gaussian
+from wgf.maps import Guided, OTFlow, Residual
+from wgf.steppers import JKO, Midpoint, SaddleJKO
+from wgf.targets import UnitGaussians
+from wgf.training import Adam, Alternate
+
+MEANS = zoo.doubles([-4, 0], [4, 0], [0, 6])
+
+
+class Counting(UnitGaussians):
+    """log π that counts the rows of its gradient."""
+
+    rows = 0
+
+    def gradient(self, x):
+        self.rows += len(x)
+        return super().gradient(x)
+
+
+def guided(V) -> Guided:
+    return zoo.MapEntry("", lambda dtype: Guided(Residual(2, 8), V)).perturbed()
+
+
+def test_what_is_known_of_rows_is_what_would_be_computed():
+    x, rows = zoo.randn(0, 50, 2), torch.tensor([3, 3, 41])
+    map = guided(lambda x: x.cos().sum(-1))
+    assert map.on(rows) is map
+    map.recentre(x)
+    known, plain = map.on(rows).transport(x[rows], logdet=True), map.transport(x[rows], logdet=True)
+    for ours, theirs in zip(known[:3], plain[:3], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    assert map.eval().on(rows) is map
+
+
+def test_a_saddle_step_takes_the_slope_of_its_rows_once():
+    target = Counting(MEANS)
+    V = next(term for _, term in KL(target).terms if isinstance(term, Potential))
+    game = Alternate(iterations=10, inner=3, refit=5, batch=100)
+    stepper = SaddleJKO(
+        Guided(Residual(2, 8), V), Critic(2, 8), training=game, particles=1000, held=100, densities=False
+    )
+    path = evolve(KL(target), stepper, Gaussian.standard(2), [0.1])
+    assert 2000 <= target.rows <= 2000 + 1000 + 10 * 100 + 200  # pool before and after, held rows, energies
+    assert path.infos[0].map.step.item() != 0
+
+
+def test_the_map_is_the_exact_explicit_step_where_nothing_else_is_learnt():
+    """½|x|², no entropy: T = x/(1 + τ), so that T₀ = id and s = τ/(1 + τ)."""
+    V = Potential(lambda x: 0.5 * x.square().sum(-1), lambda x: x)
+    map = Guided(Residual(2, 4), V)
+    map.map.requires_grad_(False)
+    path = evolve(V, JKO(map, Adam(400, 500, 2e-2), particles=1000), Gaussian.standard(2, dtype=zoo.DOUBLE), [0.5])
+    torch.testing.assert_close(path.infos[0].map.step, zoo.doubles(1 / 3), rtol=1e-3, atol=0)
+
+
+def test_densities_are_carried_through():
+    V = Potential(lambda x: 0.5 * x.square().sum(-1))
+    stepper = Midpoint(JKO(Guided(Residual(2, 8), V), zoo.ADAM, particles=400))
+    path = evolve(KL(lambda x: -V.V(x)), stepper, Gaussian.standard(2, 2.0, dtype=zoo.DOUBLE), [0.2])
+    x = path.state.x[:50]
+    torch.testing.assert_close(path.final.log_prob(x), path.state.scored(50).log_density, rtol=1e-6, atol=1e-6)
+
+
+def test_only_static_maps_are_guided():
+    with pytest.raises(InputError, match="Guided needs a static map such as"):
+        Guided(OTFlow(2), lambda x: x.sum(-1))

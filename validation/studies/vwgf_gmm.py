@@ -1,0 +1,174 @@
+"""Primal–dual JKO on mixtures of ten Gaussians, stopped before modes have equalised, beside Langevin, SVGD and MALA."""
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from validation.report import Check, Context, Report, at_most
+from validation.sliced import sliced_wasserstein2
+from validation.stein import ksd2_u
+from validation.studies._plots import axes, finish
+from wgf import KL, Alternate, Critic, Entropy, Gaussian, Guided, Potential, ProgressBar, Residual, evolve, keys
+from wgf.functionals import Functional
+from wgf.kernels import InverseMultiquadric
+from wgf.methods import variational_wgf
+from wgf.steppers import SVGD, AdaGrad, AdjustedLangevin, Langevin, SaddleJKO, Stepper
+from wgf.targets import UnitGaussians, gaussian_mixture
+
+NAME = "vwgf-gmm"
+DIMS, QUICK = (2, 4, 8, 15, 24, 32, 64, 128), (2, 15)
+TAU, STEPS, SUBSTEPS = 0.1, 40, 20
+COMPONENTS, WIDTH, DEPTH = 10, 128, 2
+SVGD_PARTICLES, SVGD_RATE = 2000, 0.1
+ROWS, PROJECTIONS = 5000, 500
+"""Particles of each method that KSD² is taken on, and directions of the sliced distance."""
+
+FLAT = 3.0
+"""How much longer a step may take in d = 128 than in d = 2, networks of one size: products with d columns grow."""
+
+
+class Counted(UnitGaussians):
+    """log π that counts the points at which its gradient was asked for, in closed form or by autograd."""
+
+    scores = 0
+
+    def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        self.scores += len(x) if x.requires_grad else 0
+        return super().__call__(x)
+
+    def gradient(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        self.scores += len(x)
+        return super().gradient(x)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a method left at t = 4, the scores it asked for, and the seconds it took."""
+
+    x: Tensor
+    scores: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One dimension: the methods by name, the Langevin run of the same flow among them, and what is made of them."""
+
+    dim: int
+    means: Tensor
+    samples: dict[str, Sample]
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def weights(self, name: str) -> Tensor:
+        """The share of the particles that are nearest to each mean."""
+        x = self.samples[name].x
+        nearest = torch.cat([torch.cdist(part, self.means.to(x)).argmin(1) for part in x.split(10_000)])
+        return torch.bincount(nearest, minlength=COMPONENTS).double() / len(x)
+
+    def off(self, name: str) -> float:
+        """The largest distance of a mode's weight from the Langevin run's."""
+        return float((self.weights(name) - self.weights(LONG)).abs().max())
+
+
+OURS, LONG, AGAIN, STEIN, ADJUSTED = "primal–dual JKO", "Langevin", "Langevin, another seed", "SVGD", "MALA"
+
+
+def study(quick: bool = False) -> Report:
+    """Ten unit Gaussians in d = 2, 4, 8, 15, 24, 32, 64, 128 (quick: 2 and 15) from N(0, 16 I), 40 steps of 0.1, one
+    size of networks; 5·10⁴ particles (quick: 2·10⁴). The truth is Langevin with steps of 0.005 and as many particles;
+    SVGD and MALA get as many scores as ours asked for. KSD² (U) with the inverse multiquadric of width √d, 5,000 rows.
+    """
+    particles = 20_000 if quick else 50_000
+    outcomes = [_run(dim, particles) for dim in (QUICK if quick else DIMS)]
+    checks = [check for outcome in outcomes for check in _checks(outcome)]
+    first, last = (outcome.samples[OURS].seconds for outcome in (outcomes[0], outcomes[-1]))
+    name = f"seconds of training, d = {outcomes[-1].dim} over d = {outcomes[0].dim}"
+    checks.append(at_most(NAME, name, last / first, FLAT))
+    rows = [Context(f"d = {o.dim}, {name}", values) for o in outcomes for name, values in o.rows.items()]
+    return Report(NAME, tuple(checks), tuple(rows), _figure(outcomes))
+
+
+def stepper(dim: int, V: Potential, particles: int) -> SaddleJKO:
+    """Networks of one size in every dimension; the map has a share of ∇V."""
+    map = Guided(Residual(dim, WIDTH, DEPTH), V)
+    training = Alternate(100, 3, 100, 1024, rate=2e-3, critic_rate=2e-3, betas=(0.9, 0.99))
+    step = variational_wgf(dim, map, Critic(dim, WIDTH, DEPTH), training, particles)
+    assert isinstance(step, SaddleJKO)
+    return replace(step, densities=False)
+
+
+def _run(dim: int, particles: int) -> Outcome:
+    means = torch.stack([law.mean for law in gaussian_mixture(dim, COMPONENTS).components if isinstance(law, Gaussian)])
+    target = Counted(means)
+    F = KL(target)
+    V = next(term for _, term in F.terms if isinstance(term, Potential))
+    samples = {OURS: _flow(dim, target, stepper(dim, V, particles), Entropy(centres=COMPONENTS) + V, OURS)}
+    budget = samples[OURS].scores
+    substeps = max(1, round(budget / (STEPS * particles)))
+    samples[ADJUSTED] = _flow(dim, target, AdjustedLangevin(particles, substeps), F, ADJUSTED)
+    substeps = max(1, round(budget / (STEPS * SVGD_PARTICLES)))
+    stein = SVGD(SVGD_PARTICLES, update=AdaGrad(), substeps=substeps)
+    samples[STEIN] = _flow(dim, target, stein, F, STEIN, SVGD_RATE * substeps)
+    for seed, name in enumerate((LONG, AGAIN)):
+        samples[name] = _flow(dim, target, Langevin(particles, SUBSTEPS), F, name, seed=seed + 1)
+    outcome = Outcome(dim, means, samples)
+    outcome.rows.update({name: _measure(outcome, name, V) for name in samples})
+    return outcome
+
+
+def _flow(
+    dim: int, target: Counted, step: Stepper, F: Functional, name: str, tau: float = TAU, seed: int = 0
+) -> Sample:
+    before, began = target.scores, time.perf_counter()
+    start = Gaussian.standard(dim, 4.0, dtype=torch.float32)
+    path = evolve(F, step, start, [tau] * STEPS, seed=seed, observers=[ProgressBar(f"{NAME} d = {dim}, {name}")])
+    return Sample(path.state.x, target.scores - before, time.perf_counter() - began)
+
+
+def _measure(outcome: Outcome, name: str, V: Potential) -> dict[str, float]:
+    sample, truth = outcome.samples[name], outcome.samples[LONG]
+    found = ksd2_u(InverseMultiquadric(math.sqrt(outcome.dim)), sample.x[:ROWS].double(), V)
+    measures = {
+        "worst weight off": outcome.off(name),
+        "KSD² (U)": found.value,
+        "scores": float(sample.scores),
+        "seconds": sample.seconds,
+    }
+    if name != LONG:
+        measures["sliced W2 [length]"] = sliced_wasserstein2(sample.x, truth.x, PROJECTIONS, keys.generator(0))
+    return measures
+
+
+def _checks(outcome: Outcome) -> list[Check]:
+    name, rows = f"d = {outcome.dim}", outcome.rows
+    ratio = rows[OURS]["sliced W2 [length]"] / rows[STEIN]["sliced W2 [length]"]
+    return [
+        at_most(NAME, f"{name}: weight of a mode, off the Langevin run's", outcome.off(OURS), 0.015),
+        at_most(NAME, f"{name}: sliced W2 to the Langevin run, over SVGD's", ratio, 1.0),
+    ]
+
+
+def _figure(outcomes: list[Outcome]) -> Figure:
+    figure, (cloud, weights, distance, seconds) = axes(4)
+    first, last = outcomes[0], outcomes[-1]
+    for name, style in ((LONG, "."), (OURS, ".")):
+        cloud.plot(*first.samples[name].x[:3000, :2].T, style, ms=2, label=name, alpha=0.6)
+    cloud.plot(*first.means[:, :2].T, "k+", ms=9, label="means")
+    finish(cloud, f"Particles at t = 4, d = {first.dim}", "x₁ [length]", "x₂ [length]")
+    for name, style in ((LONG, "k_"), (OURS, "o"), (ADJUSTED, "^"), (STEIN, "x")):
+        weights.plot(last.weights(name), style, ms=9 if name == LONG else 5, mfc="none", label=name)
+    weights.axhline(1 / COMPONENTS, color="grey", lw=0.8, label="at t = ∞")
+    finish(weights, f"Weights of the modes at t = 4, d = {last.dim}", "mode", "share of the particles")
+    dims = [outcome.dim for outcome in outcomes]
+    for name, style in ((OURS, "o-"), (ADJUSTED, "^-"), (STEIN, "x-"), (AGAIN, "k:")):
+        distance.loglog(dims, [o.rows[name]["sliced W2 [length]"] for o in outcomes], style, label=name)
+    finish(distance, "To the Langevin run", "dimension d", "sliced W₂ [length]")
+    seconds.semilogx(dims, [o.samples[OURS].seconds / STEPS for o in outcomes], "o-", label=OURS)
+    finish(seconds, "Time of a step", "dimension d", "seconds")
+    seconds.set_ylim(bottom=0)
+    return figure
