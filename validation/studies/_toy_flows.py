@@ -60,7 +60,7 @@ def one_step(phases: Sequence[Phase]) -> Phase:
 
 
 def published(phases: Sequence[Phase]) -> Phase:
-    """The game of Choi et al. 2024, h = 5, rates 1e-4 and 2e-5, batches of 400, in 20 steps of the iterations of ours."""
+    """The game of Choi et al. 2024, h = 5, rates 1e-4 and 2e-5, batches of 400: 20 steps of as many iterations."""
     total = sum(phase.steps * phase.iterations for phase in phases)
     return Phase(10.0, 20, total // 20, 1e-4, 1e-4, 2e-5, 1.0, batch=400, momentum=0.5)
 
