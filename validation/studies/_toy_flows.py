@@ -53,6 +53,11 @@ def sharpened(steps: int, tau: float = 0.1) -> Phase:
     return Phase(tau, steps, 800, 1e-2, 6e-4, 6e-3, 0.2)
 
 
+CIRCLES = (replace(SPREAD, tau=40.0), Phase(1.0, 4, 800, 3e-3, 3e-4, 8e-3, 0.05, momentum=0.5))
+COARSE = FourierCritic(2, 32, 1.0, 30.0, 1.5, 128, 2)
+"""Two circles have one scale to be learnt, their noise, a twentieth of their width; and are further apart."""
+
+
 def one_step(phases: Sequence[Phase]) -> Phase:
     """Source-fixed unbalanced transport: the iterations of all phases in one step of the first one's size."""
     total = sum(phase.steps * phase.iterations for phase in phases)

@@ -61,7 +61,7 @@ def radial_distance(x: Float[Tensor, "n 2"], radii: Sequence[float], noise: floa
     return float(torch.maximum(steps[1:] - below, below - steps[:-1]).max())
 
 
-def discrepancies(laws: Sequence[Law], target: Law, seed: int, rows: int = 2000, blocks: int = 10) -> list[Estimate]:
+def discrepancies(laws: Sequence[Law], target: Law, seed: int, rows: int = 1000, blocks: int = 10) -> list[Estimate]:
     """The unbiased MMD² of each law to the target with `KERNEL`, a mean over blocks of rows, and its standard error."""
     found = []
     for k, law in enumerate(laws):
