@@ -22,52 +22,58 @@ MAP, FOURIER = Residual(2, 128, 3, Relu()), FourierCritic(2, 32, 1.0, 90.0, 2.0,
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps of one size and length; the map's rate falls geometrically over them, the critic's is that of each."""
+    """Steps of one size and length, one critic step for each map step; from step to step the map's rate shrinks by a
+    factor, the critic's stays; within a step both fall to the share `final`.
+    """
 
     tau: float
     steps: int
     iterations: int
-    first: float
-    last: float
+    rate: float
+    ratio: float
     critic_rate: float
     final: float
+    momentum: float
     batch: int = 512
-    momentum: float = 0.9
 
     def __iter__(self) -> Iterator[Alternate]:
-        """The game of each step, one critic step for a map step."""
-        betas = (self.momentum, 0.99)
+        """The game of each step."""
         for k in range(self.steps):
-            rate = self.first * (self.last / self.first) ** (k / max(1, self.steps - 1))
             yield Alternate(
-                self.iterations, 1, 0, self.batch, rate, self.critic_rate, self.final, averaging=0.99, betas=betas
+                self.iterations,
+                inner=1,
+                refit=0,
+                batch=self.batch,
+                rate=self.rate * self.ratio**k,
+                critic_rate=self.critic_rate,
+                final=self.final,
+                averaging=0.99,
+                betas=(self.momentum, 0.99),
             )
 
 
-SPREAD = Phase(10.0, 4, 600, 3e-3, 3e-3, 3e-4, 0.05, momentum=0.8)
+SPREAD = Phase(40.0, 4, 600, 3e-3, 1.0, 4e-4, 0.05, 0.8)
 """Long steps of a slow critic, which sees no scale below the distance of the modes: the masses come right first."""
-
-
-def sharpened(steps: int, tau: float = 0.1) -> Phase:
-    """Short steps of a fast critic: mass stays with its mode, the scales below are learnt one after another."""
-    return Phase(tau, steps, 800, 1e-2, 6e-4, 6e-3, 0.2)
-
-
-CIRCLES = (replace(SPREAD, tau=40.0), Phase(1.0, 4, 800, 3e-3, 3e-4, 8e-3, 0.05, momentum=0.5))
+SHARPEN = Phase(0.1, 16, 800, 1e-2, 0.8, 6e-3, 0.2, 0.9)
+"""Short steps of a fast critic: mass stays with its mode, the scales below are learnt one after another."""
+CIRCLES = (replace(SPREAD, critic_rate=3e-4), Phase(1.0, 4, 800, 3e-3, 0.46, 8e-3, 0.05, 0.5))
 COARSE = FourierCritic(2, 32, 1.0, 30.0, 1.5, 128, 2)
-"""Two circles have one scale to be learnt, their noise, a twentieth of their width; and are further apart."""
+"""Two circles have one scale to be learnt, their noise, a twentieth of their width."""
+
+
+def iterations(phases: Sequence[Phase]) -> int:
+    """Those of all steps."""
+    return sum(phase.steps * phase.iterations for phase in phases)
 
 
 def one_step(phases: Sequence[Phase]) -> Phase:
-    """Source-fixed unbalanced transport: the iterations of all phases in one step of the first one's size."""
-    total = sum(phase.steps * phase.iterations for phase in phases)
-    return replace(SPREAD, steps=1, iterations=total)
+    """Source-fixed unbalanced transport: the iterations of all phases in one step of the published size, h = 5."""
+    return replace(SPREAD, tau=10.0, steps=1, iterations=iterations(phases))
 
 
 def published(phases: Sequence[Phase]) -> Phase:
     """The game of Choi et al. 2024, h = 5, rates 1e-4 and 2e-5, batches of 400: 20 steps of as many iterations."""
-    total = sum(phase.steps * phase.iterations for phase in phases)
-    return Phase(10.0, 20, total // 20, 1e-4, 1e-4, 2e-5, 1.0, batch=400, momentum=0.5)
+    return Phase(10.0, 20, iterations(phases) // 20, 1e-4, 1.0, 2e-5, 1.0, 0.5, 400)
 
 
 @dataclass(frozen=True)
