@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-import zoo
 from scipy.stats import rice
 
 from validation.studies import _toy_flows as flows
