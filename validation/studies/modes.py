@@ -132,6 +132,6 @@ def _radii(axis: Axes, rings: Run) -> None:
     r = rings.sample().double().norm(dim=1)
     edges = torch.linspace(0, 10, 201, dtype=torch.float64)
     exact = radial_share(edges, RADII, RING_NOISE).diff() / edges.diff()
-    axis.hist(r, edges, density=True, alpha=0.5, label="S-JKO")
+    axis.hist(r, edges.tolist(), density=True, alpha=0.5, label="S-JKO")
     axis.plot((edges[1:] + edges[:-1]) / 2, exact, "k-", lw=1, label="exact")
     finish(axis, "Two circles: distance from the origin", "|x|", "density")

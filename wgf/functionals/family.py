@@ -101,9 +101,9 @@ class JensenShannon(F):
 class RatioKL(JensenShannon):
     """The flow of KL(ρ‖π) by the critic of Jensen–Shannon's divergence: a map lowers E_ρ u, u = log r at the optimum.
 
-    The critic is then a logistic regression. Where one law has no mass, the dual of KL lets u grow at a rate that nothing
-    bounds, and that of Jensen–Shannon leaves the map no slope; this does neither. Values are Jensen–Shannon's. Sources:
-    Goodfellow et al. 2014 (arXiv 1406.2661), section 3; Mohamed, Lakshminarayanan 2016 (arXiv 1610.03483), section 3.
+    The critic is then a logistic regression. Where one law has no mass, the dual of KL lets u grow at a rate that
+    nothing bounds, and that of Jensen–Shannon leaves the map no slope; this does neither. Values are Jensen–Shannon's.
+    Source: Mohamed, Lakshminarayanan 2016 (arXiv 1610.03483), section 3.
     """
 
     def push(self, u: Tensor) -> Tensor:
