@@ -57,7 +57,7 @@ SPREAD = Phase(40.0, 4, 600, 3e-3, 1.0, 4e-4, 0.05, 0.8)
 SHARPEN = Phase(0.1, 10, 800, 1e-2, 0.8, 6e-3, 0.2, 0.9)
 """Short steps of a fast critic: mass stays with its mode, the scales below are learnt one after another."""
 REFINE = Phase(0.1, 6, 800, 2e-3, 0.7, 8e-3, 0.2, 0.9)
-"""Once more from a higher rate and with a faster critic: the modes that lag come in."""
+"""Once more from a higher rate and with a faster critic: modes that lag come nearer."""
 CIRCLES = (replace(SPREAD, critic_rate=3e-4), Phase(1.0, 4, 800, 3e-3, 0.46, 8e-3, 0.05, 0.5))
 COARSE = FourierCritic(2, 32, 1.0, 30.0, 1.5, 128, 2)
 """Two circles have one scale to be learnt, their noise, a twentieth of their width."""
