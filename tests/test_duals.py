@@ -26,6 +26,7 @@ from wgf.functionals import (
     Lipschitz,
     PearsonChi2,
     PowerEntropy,
+    RatioKL,
     ReverseKullbackLeibler,
     SquaredHellinger,
     TotalVariation,
@@ -355,6 +356,18 @@ def test_the_hinge_is_twice_the_total_variation_and_pushes_where_its_critic_is_c
     x = torch.full((3, 1), 5.0)
     slope = autodiff.gradient(lambda x: dual.descended(lambda y: 2 * y[:, 0], x), x)
     assert torch.equal(slope, torch.full_like(slope, 2.0))
+
+
+def test_the_ratio_is_the_slope_of_kl_by_jensen_shannons_critic():
+    dual, value_of = FDivergence(RatioKL(), PI).dual({}), FDivergence(JensenShannon(), PI).dual({})
+    u = log_ratio(dual)
+    assert value(dual, u) == value(value_of, u)  # its critics maximise the other's dual
+    kl = FDivergence(KullbackLeibler(), PI)
+    assert float((dual.push(u, GRID) - variation(kl)).std()) < 1e-9  # δKL/δρ up to a constant
+    x = torch.full((3, 1), 20.0)  # a critic that is certain leaves Jensen–Shannon's map no slope
+    slopes = [autodiff.gradient(lambda x, d=d: d.descended(lambda y: 2 * y[:, 0], x), x) for d in (dual, value_of)]
+    assert torch.equal(slopes[0], torch.full_like(x, 2.0))
+    assert float(slopes[1].abs().max()) < 1e-15
 
 
 # Lipschitz critics

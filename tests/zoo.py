@@ -40,6 +40,7 @@ from wgf.functionals import (
     Potential,
     PowerEntropy,
     Quadratic,
+    RatioKL,
     ReverseKullbackLeibler,
     SlicedMMD2,
     SlicedW2,
@@ -88,7 +89,7 @@ from wgf.maps import (
     UNet,
 )
 from wgf.maps.integrate import Scheme
-from wgf.networks import Activation, Silu, Tanh
+from wgf.networks import Activation, Relu, Silu, Tanh
 from wgf.pearson import PearsonII
 from wgf.pooled import PooledMixture
 from wgf.problem import Problem
@@ -224,7 +225,7 @@ DYNAMICS: dict[str, Callable[[Scheme], Dynamic]] = {
     "NeuralODE": lambda scheme: NeuralODE(2, width=8, scheme=scheme),
 }
 
-ACTIVATIONS: list[Activation] = [Tanh(), Silu()]
+ACTIVATIONS: list[Activation] = [Tanh(), Silu(), Relu()]
 
 NETWORKS = {
     "MLP": lambda: networks.MLP(3, 2, width=8, depth=2),
@@ -271,6 +272,7 @@ SMOOTH: list[F] = [
     KullbackLeibler(),
     ReverseKullbackLeibler(),
     JensenShannon(),
+    RatioKL(),
     PearsonChi2(),
     Alpha(0.5),
     Alpha(1.5),

@@ -49,6 +49,17 @@ class Silu(Activation):
         return h * s, s * (1 + h * (1 - s))
 
 
+@dataclass(frozen=True)
+class Relu(Activation):
+    """σ(h) = max(0, h), σ′ = 1 above zero and 0 elsewhere: pieces with sharp edges between them."""
+
+    def value(self, h: Tensor) -> Tensor:
+        return torch.relu(h)
+
+    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.relu(h), (h > 0).to(h)
+
+
 def raise_frequency(weight: Tensor, bias: Tensor, frequency: float, generator: torch.Generator) -> None:
     """Multiply drawn weights of a first layer by f and add N(0, (f − 1)²/4) to its biases, in place."""
     if frequency > 1:

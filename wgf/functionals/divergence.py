@@ -66,6 +66,7 @@ class FDivergence(_ToSamples):
             a=lambda u, x: self.f.head(u),
             b=lambda u, z: self.f.conjugate(u),
             head=self.f.head,
+            push=lambda u, x: self.f.push(u),
             steepness=self.f.steepness,
         )
 

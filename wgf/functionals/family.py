@@ -39,6 +39,10 @@ class F(ABC):
         """The raw output u at which head(u) = f′(r): log r."""
         return ratio.log()
 
+    def push(self, u: Tensor) -> Tensor:
+        """What a map lowers the mean of: h, the first variation of D_f at the optimum."""
+        return self.head(u)
+
     @property
     def name(self) -> str:
         """What tables call this member."""
@@ -92,6 +96,18 @@ class JensenShannon(F):
 
     def conjugate(self, u: Tensor) -> Tensor:
         return softplus(u) - math.log(2)
+
+
+class RatioKL(JensenShannon):
+    """The flow of KL(ρ‖π) by the critic of Jensen–Shannon's divergence: a map lowers E_ρ u, u = log r at the optimum.
+
+    The critic is then a logistic regression. Where one law has no mass, the dual of KL lets u grow at a rate that
+    nothing bounds, and that of Jensen–Shannon leaves the map no slope; this does neither. Values are Jensen–Shannon's.
+    Source: Mohamed, Lakshminarayanan 2016 (arXiv 1610.03483), section 3.
+    """
+
+    def push(self, u: Tensor) -> Tensor:
+        return u
 
 
 class PearsonChi2(F):
