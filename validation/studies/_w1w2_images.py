@@ -61,8 +61,8 @@ class Terminal(Observer):
 
     @property
     def largest(self) -> float:
-        """The largest |value| over the second half of the training."""
-        return max(map(abs, self.values[len(self.values) // 2 :]))
+        """The largest |value| of the readings: without the W₁ proximal swings come at any time."""
+        return max(map(abs, self.values))
 
 
 @dataclass(frozen=True)

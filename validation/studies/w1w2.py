@@ -62,7 +62,7 @@ def four_cases(digits: dict[str, Trained]) -> list[Check]:
     """What W₁ and W₂ are each said to do, of the cases by name."""
     blown = {name: digits[name].terminal.largest / digits[kept].terminal.largest for name, kept in TWINS.items()}
     energies = {name: one.motion.measures["kinetic energy"] for name, one in digits.items()}
-    said = "largest terminal cost of the second half of training, over that with W₁"
+    said = "largest terminal cost in training, over that with W₁"
     return [
         *(at_least(NAME, f"digits, {name}: {said}", ratio, 10.0) for name, ratio in blown.items()),
         at_least(NAME, "digits: kinetic energy of W₁ over that of W₁⊕W₂", energies["W₁"] / energies["W₁⊕W₂"], 1.5),
@@ -89,7 +89,7 @@ def image_context(one: Trained) -> Context:
     """What is measured of one case, to be read."""
     published = {"published energy": ENERGIES[one.name]} if one.name in ENERGIES else {}
     terminal = one.terminal
-    values = {"terminal cost, at the end": terminal.values[-1], "largest of the second half": terminal.largest}
+    values = {"terminal cost, at the end": terminal.values[-1], "largest in training": terminal.largest}
     return Context(f"digits, {one.name}", {**values, **published, **one.motion.rows, "seconds": one.seconds})
 
 
