@@ -122,9 +122,8 @@ def test_a_terminal_cost_is_the_dual_at_the_critic():
     assert terminal.iterations == [7]
 
 
-def test_the_largest_value_is_that_of_the_second_half():
-    terminal = Terminal(DATA, values=[50.0, 3.0, -4.0, 2.0])
-    assert terminal.largest == 4.0
+def test_the_largest_value_is_that_of_all_readings():
+    assert Terminal(DATA, values=[3.0, -50.0, -4.0, 2.0]).largest == 50.0
 
 
 @pytest.mark.parametrize("name", CASES)
