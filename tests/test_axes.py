@@ -1,8 +1,10 @@
 """Moments along axes: Gaussians stay, scales and skewness are found."""
 
+import pytest
 import torch
 import zoo
 
+from wgf.errors import InputError
 from wgf.law import Gaussian
 from wgf.targets import along_axes
 
@@ -34,3 +36,21 @@ def test_marginals_of_a_skewed_product_have_their_moments():
     found = along_axes(lambda z: (3 * z - z.exp()).sum(-1), laplace, sweeps=30)
     torch.testing.assert_close(found.mean, torch.full((2,), known[0]).double(), rtol=0, atol=1e-5)
     torch.testing.assert_close(found.covariance.diagonal(), torch.full((2,), known[1]).double(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("d", [5, 20, 50])
+def test_correlated_axes_do_not_lead_away(d):
+    """π = N(μ, (I + 11ᵀ)⁻¹) from independent coordinates one conditional deviation off: KL(q‖π) falls."""
+    P = torch.eye(d, dtype=zoo.DOUBLE) + 1
+    target = Gaussian(torch.zeros(d, dtype=zoo.DOUBLE), torch.linalg.inv(P))
+    rough = Gaussian(torch.ones(d, dtype=zoo.DOUBLE), torch.eye(d, dtype=zoo.DOUBLE) / 2)
+
+    def off(q: Gaussian) -> float:
+        return float(0.5 * ((P @ q.covariance).trace() + q.mean @ P @ q.mean - torch.logdet(q.covariance)))
+
+    assert off(along_axes(target.log_prob, rough)) < off(rough)
+
+
+def test_a_target_much_narrower_than_the_law_is_refused():
+    with pytest.raises(InputError, match="at the scale of the target"):
+        along_axes(lambda z: -1e8 * z.square().sum(-1), Gaussian.standard(2, dtype=zoo.DOUBLE))

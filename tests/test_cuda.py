@@ -77,7 +77,7 @@ def test_a_critic_is_fitted_there(name):
     assert worth(dual, fitted, 1 + rho.to(CUDA)).value > 0.01
 
 
-def test_a_flow_on_the_device_is_near_the_exact_one():
+def test_a_flow_on_the_device_is_near_that_of_the_cpu():
     """Ornstein–Uhlenbeck: moments after three steps of either JKO, against those of the CPU's, other random numbers."""
     for stepper in (
         JKO(Residual(2), Adam(200, 1024), particles=20_000),

@@ -1,5 +1,7 @@
 """Maps that know the potential: what is known of rows is what would be computed, and steps ask for it once."""
 
+import math
+
 import pytest
 import torch
 import zoo
@@ -74,3 +76,32 @@ def test_densities_are_carried_through():
 def test_only_static_maps_are_guided():
     with pytest.raises(InputError, match="Guided needs a static map such as"):
         Guided(OTFlow(2), lambda x: x.sum(-1))
+
+
+def test_determinants_are_right_where_the_closed_gradient_has_no_graph():
+    """V = 1.5|x|², s = 0.1: det = 0.7²; and a V of numbers only is refused where its Hessian is needed."""
+
+    @torch.no_grad()
+    def slope(x):
+        return 3 * x
+
+    map = Guided(Residual(2, 4), Potential(lambda x: 1.5 * x.square().sum(-1), slope)).double()
+    map.reset(torch.Generator().manual_seed(0))
+    map.step.data.fill_(0.1)
+    found = map.transport(zoo.randn(0, 5, 2), logdet=True).logdet
+    torch.testing.assert_close(found, torch.full_like(found, 2 * math.log(0.7)), rtol=0, atol=1e-12)
+    opaque = Guided(Residual(2, 4), Potential(lambda x: slope(x).sum(-1), slope)).double()
+    with pytest.raises(InputError, match="not differentiable by autograd"):
+        opaque.transport(zoo.randn(0, 5, 2), logdet=True)
+
+
+@pytest.mark.parametrize("V", [None, "bumpy"])
+def test_a_potential_that_is_no_function_is_refused(V):
+    with pytest.raises(InputError, match="Guided needs V, a function"):
+        Guided(Residual(2), V)
+
+
+def test_a_potential_of_another_dimension_is_refused_before_training():
+    map = Guided(Residual(2, 4), UnitGaussians(zoo.randn(0, 4, 3)))
+    with pytest.raises(InputError, match="V cannot be evaluated on particles in 2 dimensions"):
+        evolve(zoo.free(), SaddleJKO(map, Critic(2, 8), training=zoo.GAME, **zoo.POOL), zoo.start(), [0.1])

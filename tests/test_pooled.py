@@ -4,10 +4,12 @@ import pytest
 import torch
 import zoo
 
+from wgf import autodiff
 from wgf.errors import InputError
 from wgf.functionals import Entropy
 from wgf.law import Cloud, Gaussian, Mixture
 from wgf.pooled import PooledMixture, covering, pooled
+from wgf.targets import gaussian_mixture
 
 MEANS = 8 * zoo.randn(0, 4, 12)
 
@@ -63,3 +65,23 @@ def test_bad_mixtures_are_refused():
         PooledMixture(MEANS, torch.eye(12), [1, 1, 0, 1])
     with pytest.raises(InputError, match="centres must be an integer of at least 1"):
         Entropy(centres=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ten_modes_in_fifteen_dimensions_are_all_found(seed):
+    target = gaussian_mixture(15, 10, seed=seed)
+    means = torch.stack([law.mean for law in target.components])
+    found = pooled(target.sample(20_000, torch.Generator().manual_seed(seed)), 10, 1e-6)
+    assert float(torch.cdist(means, found["means"]).min(1).values.max()) < 0.5
+    assert float(found["within"].diagonal().max()) < 1.2
+
+
+def test_the_density_can_be_differentiated_twice():
+    law = PooledMixture(MEANS[:, :2], torch.eye(2), torch.ones(4))
+    x = zoo.randn(3, 6, 2)
+    whole = Mixture([Gaussian(mean, torch.eye(2, dtype=zoo.DOUBLE)) for mean in MEANS[:, :2]])
+    for ours, theirs in zip(
+        *(autodiff.jacobian(lambda y, L=L: autodiff.gradient(L.log_prob, y, True), x) for L in (law, whole)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)

@@ -2,8 +2,10 @@
 
 import warnings
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
@@ -13,10 +15,13 @@ from wgf.law import Gaussian, Law, Like, Mixture
 from wgf.tree import Tree
 
 SEEN = 20_000
-"""Rows that centres are looked for on."""
+"""Rows that centres are refined on, at most."""
 
-PAIRS = 2**22
-"""Distances of rows to centres that are held at a time."""
+NUMBERS = 2**23
+"""Differences of rows and centres that are held at a time."""
+
+TRIED, STARTS = 4000, 16
+"""Rows on which k-means starts so many times: a single start merges modes more often than not."""
 
 WIDE = 0.1
 """The share of a cover that is the one Gaussian of all rows: the density of a cloud over it stays bounded where that
@@ -53,12 +58,12 @@ class PooledMixture(Law):
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         peak = self.within.log_prob(torch.zeros_like(self.means[:1]))
-        blocks = self.within.whiten(x).split(max(1, PAIRS // len(self.means)))
+        blocks = self.within.whiten(x).split(max(1, NUMBERS // self.means.numel()))
         return torch.cat([self._exponents(block) for block in blocks]) + peak
 
     def _exponents(self, white: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        apart = torch.cdist(white, self._centres, compute_mode="donot_use_mm_for_euclid_dist")
-        return torch.logsumexp(self._shares.log() - 0.5 * apart.square(), -1)
+        apart = (white[:, None] - self._centres).square().sum(-1)
+        return torch.logsumexp(self._shares.log() - 0.5 * apart, -1)
 
     def to(self, target: torch.dtype | torch.device | str) -> "PooledMixture":
         return PooledMixture(self.means.to(target), self.within.covariance.to(target), self.weights.to(target))
@@ -67,13 +72,11 @@ class PooledMixture(Law):
 def pooled(x: Float[Tensor, "n d"], centres: int, ridge: float) -> Tree:
     """Means, covariance and weights of a `PooledMixture` fitted to the rows by k-means, `ridge` on the diagonal.
 
-    The centres are those of 20,000 of the rows; every row then counts for the nearest.
+    The centres are the best of 16 starts on at most 4,000 rows, refined on at most 20,000, and no more than there are
+    different rows; every row then counts for the nearest.
     """
-    seen = _some(x).double().cpu().numpy()
-    with warnings.catch_warnings():  # of a centre that lost all its rows, which keeps a weight of one row below
-        warnings.simplefilter("ignore", UserWarning)
-        found, _ = kmeans2(seen, centres, minit="++", seed=0)
-    means = torch.as_tensor(found).to(x)
+    means = torch.as_tensor(_centres(_some(x, SEEN).double().cpu().numpy(), centres)).to(x)
+    centres = len(means)
     nearest = torch.cat([torch.cdist(part, means).argmin(1) for part in x.split(SEEN)])
     counts = torch.bincount(nearest, minlength=centres)
     sums = torch.zeros_like(means).index_add_(0, nearest, x)
@@ -85,9 +88,9 @@ def pooled(x: Float[Tensor, "n d"], centres: int, ridge: float) -> Tree:
 def cover(x: Float[Tensor, "n d"], gaussian: Gaussian, centres: int, ridge: float) -> Tree:
     """`pooled` of the rows, or nothing where `covering` with it would be no nearer to them than the Gaussian alone.
 
-    By the mean log-density of 20,000 of the rows, which differs from −KL(ρ‖Γ) by what no Γ changes.
+    By the mean log-density of at most 20,000 of the rows, which differs from −KL(ρ‖Γ) by what no Γ changes.
     """
-    fitted, seen = pooled(x, centres, ridge), _some(x)
+    fitted, seen = pooled(x, centres, ridge), _some(x, SEEN)
     nearer = covering(gaussian, fitted).log_prob(seen).mean() > gaussian.log_prob(seen).mean()
     return fitted if bool(nearer) else {}
 
@@ -98,5 +101,16 @@ def covering(gaussian: Gaussian, fitted: Tree) -> Mixture:
     return Mixture([gaussian, mixture], [WIDE, 1 - WIDE])
 
 
-def _some(x: Tensor) -> Tensor:
-    return x[:: -(-len(x) // SEEN)]
+def _some(x: Tensor, most: int) -> Tensor:
+    return x[:: -(-len(x) // most)]
+
+
+def _centres(x: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Those of the start that leaves the least squared distance to the nearest."""
+    few = x[:: -(-len(x) // TRIED)]
+    count = min(count, len(np.unique(few, axis=0)))
+    with warnings.catch_warnings():  # of a centre that lost all its rows, which keeps a weight of one row
+        warnings.simplefilter("ignore", UserWarning)
+        starts = [kmeans2(few, count, minit="++", seed=seed) for seed in range(STARTS)]
+        best, _ = min(starts, key=lambda start: float(np.square(few - start[0][start[1]]).sum()))
+        return kmeans2(x, best, minit="matrix")[0]

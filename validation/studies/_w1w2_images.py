@@ -62,7 +62,7 @@ class Terminal(Observer):
     @property
     def largest(self) -> float:
         """The largest |value| of the readings: without the W₁ proximal swings come at any time."""
-        return max(map(abs, self.values))
+        return max(abs(value) if math.isfinite(value) else math.inf for value in self.values)
 
 
 @dataclass(frozen=True)

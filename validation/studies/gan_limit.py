@@ -81,7 +81,7 @@ def _compare(name: str, path: Path, map: nn.Module, critic: nn.Module) -> tuple[
     moved = _largest(plain, fresh.state_dict())
     off = {"map": _largest(mine, plain), "critic": _largest(judged, critic.state_dict())}
     checks = [at_most(NAME, f"{name}: largest difference of a weight, {player}", off[player], 0.0) for player in off]
-    checks.append(at_least(NAME, f"{name}: largest motion of a weight of the map", moved, RATE))
+    checks.append(at_least(NAME, f"{name}: largest motion of a weight of the map", moved, 10 * RATE))
     return checks, Context(name, {"updates": UPDATES, "dual": sum(path.infos[0].dual.values())})
 
 

@@ -33,8 +33,8 @@ def study(quick: bool = False) -> Report:
     looked for in the WGF_DATA folder.
     """
     wanted = [(Pinwheel, 2)] if quick else [(source, dim) for source in (Pinwheel, Moons) for dim in (2, 7, 12)]
+    digits = {case.name: case for case in images()}  # first, for they need a file
     planar = [drawn(source, dim) for source, dim in wanted]
-    digits = {case.name: case for case in images()}
     checks = (*_exact(), *(_as_exact_samples(one) for one in planar), *four_cases(digits))
     contexts = [_planar_context(one) for one in planar] + [image_context(one) for one in digits.values()]
     return Report(NAME, checks, tuple(contexts), _figure(planar, digits))

@@ -98,7 +98,7 @@ class Moons(Planar):
     """scale·(x − c), x on two half circles of radius 1, one the other turned about (½, ¼), plus N(0, noise² I).
 
     The points of scikit-learn's make_moons, c = (0.5, 0.2), at the scale 4.2 of Gu et al. 2024 (arXiv 2407.11901) with
-    noise 0.05; Grathwohl et al. 2019 (arXiv 1810.01367) have 2 and 0.1.
+    noise 0.05; Grathwohl et al. 2019 (arXiv 1810.01367) have 2 and 0.1, about c = (0.5, 0.1).
     """
 
     scale: float = 4.2
@@ -119,7 +119,8 @@ class Moons(Planar):
 
     def law(self) -> Law:
         self._planar()
-        share, label = nodes(400).repeat(2), torch.arange(2).repeat_interleave(400)
+        count = max(400, math.ceil(2 * math.pi / self.noise))  # to half a deviation apart, or nearer
+        share, label = nodes(count).repeat(2), torch.arange(2).repeat_interleave(count)
         return along(self._arcs(label, share), self.scale * self.noise)
 
     def _arcs(self, label: Tensor, share: Tensor) -> Tensor:

@@ -145,9 +145,14 @@ class Variation:
         return self.value(x)
 
     def gradient(self, x: Float[Tensor, "m d"], create_graph: bool = False) -> Float[Tensor, "m d"]:
-        """∇ψ(x_i): minus the velocity of a particle at x_i."""
+        """∇ψ(x_i): minus the velocity of a particle at x_i.
+
+        Where it must be differentiated again and the closed form has no graph, by autograd of the value.
+        """
         if self.closed_gradient is not None:
-            return self.closed_gradient(x)
+            slope = self.closed_gradient(x)
+            if slope.requires_grad or not (create_graph and x.requires_grad):
+                return slope
         return autodiff.gradient(self.value, x, create_graph)
 
 

@@ -26,19 +26,23 @@ class Guided(Static):
     Args: map, T₀, a static map such as Residual(d); V, (n, d) -> (n,), or a Potential, whose closed gradient is used
     where there is one. Determinants need second derivatives of V by autograd, d passes of them; weights are saved, V is
     not: a run is resumed with the same V.
-    Raises: InputError for a map that is not static.
+    Raises: InputError for a map that is not static or a V that is no function; on training, for a V that does not take
+    the particles.
     """
 
     def __init__(self, map: Static, V: Pointwise | Potential) -> None:
         super().__init__()
         if not isinstance(map, Static):
             raise InputError(f"Guided needs a static map such as Residual(d), got {map!r}")
+        if not (callable(V) or isinstance(V, Potential)):
+            raise InputError(f"Guided needs V, a function (n, d) -> (n,) or a Potential, got {V!r}")
         self.map, self.dim = map, map.dim
         self.step = nn.Parameter(torch.zeros(1))
         self._rows: Tensor | None = None
         self._slopes: Tensor | None = None
         potential = V if isinstance(V, Potential) else Potential(V)
-        self.slope = lambda x: potential.first_variation(Cloud(x)).gradient(x, x.requires_grad)
+        self.probe = potential.probe
+        self.slope = lambda x: potential.first_variation(Cloud(x)).gradient(x, x.requires_grad).to(x)
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
@@ -47,6 +51,7 @@ class Guided(Static):
 
     def recentre(self, x: Float[Tensor, "n d"]) -> None:
         self.map.recentre(x)
+        self.probe(x[:2])
         self._rows, self._slopes = x, None
 
     def train(self, mode: bool = True) -> "Guided":

@@ -33,7 +33,7 @@ class Residual(Static):
         super().__init__()
         self.dim = checks.at_least("dim", dim, 1)
         self.network = MLP(dim, dim, width, depth, activation, zero_last=True)
-        if knots < 0 or knots == 1:
+        if checks.at_least("knots", knots, 0) == 1:
             raise InputError(f"a Residual map has no knots (0), or at least 2 in each coordinate, got {knots}")
         self.knots = knots
         if knots:

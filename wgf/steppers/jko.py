@@ -62,7 +62,10 @@ def remember(module: nn.Module, memory: Tree, name: str) -> bool:
 def recalled(template: Map, memory: Tree, like: Tensor) -> Map:
     """The trained map of the template's form that `memory` holds."""
     map = copy.deepcopy(template).to(like)
-    map.load_state_dict(memory["map"])
+    try:
+        map.load_state_dict(memory["map"])
+    except RuntimeError as error:
+        raise InputError(f"the weights of this step are not those of a {type(map).__name__} of this form") from error
     return map.eval().requires_grad_(False)
 
 
