@@ -24,9 +24,9 @@ class State:
     """All that a flow needs to go on.
 
     x (N, d), the pool of particles; key, the run's seed, and step, how many were taken; base (N, d), where the rows
-    came
-    from, if an anchor needs it; logdet and log_base (k,), densities of the first k rows, those that are scored; memory,
-    the stepper's own tree of tensors and JSON scalars.
+    came from, if an anchor needs it; logdet and log_base (k,), densities of the first k rows, those that are scored;
+    memory, the stepper's own tree of tensors and JSON scalars; folded, the share of the scored rows on which the last
+    map had det ∇T ≤ 0, where any are scored.
     """
 
     x: Float[Tensor, "N d"]
@@ -36,6 +36,7 @@ class State:
     logdet: Float[Tensor, " k"] | None = None
     log_base: Float[Tensor, " k"] | None = None
     memory: Tree = None
+    folded: float | None = None
 
     def scored(self, rows: int) -> Cloud:
         """The first `rows` particles with their densities, where those are carried."""
@@ -169,7 +170,8 @@ class Variational(Stepper):
         map, memory, info = self.solve(F, state, tau, watch)
         after = self.advance(state, map, memory)
         seen = observe(F, after, self.rows)
-        measures = {**info.measures, **_gaps(seen, info.dual, after)}
+        folded = {} if after.folded is None else {"folded": after.folded}
+        measures = {**folded, **info.measures, **_gaps(seen, info.dual, after)}
         energy = known(seen, info.dual)
         return after, replace(info, energy=energy, moved=displacement(state.x, after.x), measures=measures, map=map)
 
@@ -201,13 +203,22 @@ def share(state: State) -> State:
 def carried(state: State, map: Map, memory: Tree) -> State:
     """The pool moved by `map`: log-determinants on the scored rows, none on the others."""
     k = 0 if state.logdet is None else len(state.logdet)
-    parts = []
-    if k:
-        parts.append(advance(Cloud(state.x[:k], state.logdet, state.log_base), map))
-    if k < len(state.x):
-        parts.append(advance(Cloud(state.x[k:]), map))
-    logdet = parts[0].logdet if k else None
-    return replace(state, x=torch.cat([part.x for part in parts]), step=state.step + 1, logdet=logdet, memory=memory)
+    rest = [advance(Cloud(state.x[k:]), map).x] if k < len(state.x) else []
+    after = replace(state, step=state.step + 1, memory=memory)
+    if state.logdet is None or not k:
+        return replace(after, x=torch.cat(rest), logdet=None, folded=None)
+    x, change, folded = _measured(map, state.x[:k])
+    return replace(after, x=torch.cat([x, *rest]), logdet=state.logdet + change, folded=folded)
+
+
+@torch.no_grad()
+def _measured(map: Map, x: Float[Tensor, "k d"], block: int = 8192) -> tuple[Tensor, Tensor, float]:
+    """T(x_i), log|det ∇T(x_i)|, and the share of rows with det ∇T ≤ 0, 0 for maps that cannot fold."""
+    moved = [map.transport(part, logdet=True) for part in x.split(block)]
+    y = torch.cat([part.y for part in moved])
+    change = torch.cat([part.logdet for part in moved if part.logdet is not None])
+    folds = [part.folded for part in moved if part.folded is not None]
+    return y, change, float(torch.cat(folds).double().mean()) if folds else 0.0
 
 
 def pushed(previous: Law, info: Info) -> Law:
@@ -253,13 +264,6 @@ def _gaps(energies: Mapping[str, float], duals: Mapping[str, float], state: Stat
         return {}
     both = {name: energies[name] - value for name, value in duals.items() if name in energies}
     return {f"duality gap, {name}": gap for name, gap in both.items() if math.isfinite(gap)}
-
-
-@torch.no_grad()
-def folded_share(map: Map, x: Float[Tensor, "n d"]) -> float:
-    """The share of rows with det ∇T(x_i) ≤ 0."""
-    folded = map.transport(x, logdet=True).folded
-    return 0.0 if folded is None else float(folded.double().mean())
 
 
 def displacement(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> float:

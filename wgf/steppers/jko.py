@@ -129,16 +129,14 @@ class JKO(Variational):
     def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
         began = time.perf_counter()
         map, routed = self.warm(self.map, state), route(F, self.accepts, "JKO", self.instead)
-        map.recentre(state.x)
         objective = _Objective(self, map, routed, state, tau)
+        map.recentre(state.x[objective.first :])
         map.train()
         watch = Live(map, state.x[: self.rows], tau).told(watch)
         curve = self.training.minimise(objective, map, keys.fold(state.key, state.step, 2), watch)
         map.eval().requires_grad_(False)
-        certificate, folded = self._certify(map, routed, state, tau)
-        info = Info(
-            certificate=certificate, curve=curve, seconds=time.perf_counter() - began, measures={"folded": folded}
-        )
+        certificate = self._certify(map, routed, state, tau) if self.kept else None
+        info = Info(certificate=certificate, curve=curve, seconds=time.perf_counter() - began)
         return map, {"map": dict(map.state_dict())}, info
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
@@ -151,12 +149,9 @@ class JKO(Variational):
         return pushed(previous, info)
 
     @torch.no_grad()
-    def _certify(self, map: Map, routed: Route, state: State, tau: float) -> tuple[Certificate | None, float]:
+    def _certify(self, map: Map, routed: Route, state: State, tau: float) -> Certificate:
         before = _measured(state.scored(self.rows))
         moved = map.transport(before.x, logdet=True)
-        folded = 0.0 if moved.folded is None else float(moved.folded.double().mean())
-        if not self.kept:
-            return None, folded
         after = _follow(before, moved)
         change, spread = moved.cost / tau, moved.cost / tau
         for weight, term, kind in routed:
@@ -165,7 +160,7 @@ class JKO(Variational):
             if kind is OnSamples and isinstance(term, HasVariation):
                 difference = weight * _influence(term, before, after)
             spread = spread + difference
-        return Certificate(float(change.mean()), float(spread.std()) / len(spread) ** 0.5), folded
+        return Certificate(float(change.mean()), float(spread.std()) / len(spread) ** 0.5)
 
 
 def _influence(term: HasVariation, before: Cloud, after: Cloud) -> Tensor:

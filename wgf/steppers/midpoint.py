@@ -10,7 +10,7 @@ from wgf.functionals.base import Functional
 from wgf.law import Law
 from wgf.maps.base import Map
 from wgf.maps.compose import Extrapolated
-from wgf.steppers.base import Info, State, Variational, folded_share, pushed
+from wgf.steppers.base import Info, State, Variational, pushed
 from wgf.steppers.crank_nicolson import CrankNicolson
 from wgf.steppers.saddle import Previous, SaddleJKO
 from wgf.training import Watch
@@ -62,9 +62,8 @@ class Midpoint(Variational):
     def solve(self, F: Functional, state: State, tau: float, watch: Watch) -> tuple[Map, Tree, Info]:
         half, memory, info = self.inner.solve(F, state, tau / 2, watch)
         whole = Extrapolated(half).eval()
-        share = folded_share(whole, state.x[: self.rows])
         half_way = {f"critic at half step, {name}": value for name, value in info.dual.items()}
-        return whole, memory, replace(info, dual={}, measures={**info.measures, **half_way, "folded": share})
+        return whole, memory, replace(info, dual={}, measures={**info.measures, **half_way})
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return self.inner.advance(state, map, memory)

@@ -18,7 +18,7 @@ from wgf.fitting import DRAWS, settle, suits, worth
 from wgf.functionals.base import Dual, Functional, HasDual, HasVariation, OnSamples, Variation, route, weighted
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
-from wgf.steppers.base import Info, Live, State, Variational, carried, draw, folded_share, pushed, unique
+from wgf.steppers.base import Info, Live, State, Variational, carried, draw, pushed, unique
 from wgf.steppers.jko import WarmStart, Weights, check_map, check_parts, check_pool, recalled, remember
 from wgf.training import Alternate, Watch, saddle
 from wgf.tree import Tree
@@ -176,7 +176,7 @@ class SaddleJKO(Variational):
         began = time.perf_counter()
         game = _Game(self, F, state, tau)
         map, critics = self.warm(self.map, state), self._critics(state, game)
-        map.recentre(game.source)
+        map.recentre(game.source[self.kept :])
         game.join(map.train(), critics.train())
         if isinstance(self.anchor, Previous):  # from the base, the map is no motion from where the particles stand
             watch = Live(map, game.source[: self.kept], tau, game.variation).told(watch)
@@ -185,8 +185,6 @@ class SaddleJKO(Variational):
         critics.eval().requires_grad_(False)
         memory = {"map": dict(map.state_dict()), "critics": dict(critics.state_dict()), "references": game.references}
         values, measures = game.values()
-        if self.densities:
-            measures = {"folded": folded_share(map, game.source[: self.kept]), **measures}
         seconds = time.perf_counter() - began
         return map, memory, Info(dual=values, curve=curve, measures=measures, seconds=seconds)
 
@@ -289,7 +287,7 @@ class _Game:
         return seen, measures
 
     def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.anchor.cost(self.map.on(rows), self.source[rows], self.state.x[rows])
+        return self.anchor.cost(self.map.on(rows - self.held), self.source[rows], self.state.x[rows])
 
     def draw(self, dual: Dual, n: int, key: int) -> Tensor:
         """n rows of Γ, in the dtype and on the device of the particles."""

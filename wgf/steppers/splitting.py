@@ -8,7 +8,7 @@ from wgf.functionals.base import Functional, HasVariation, Term, first_variation
 from wgf.functionals.interaction import Interaction
 from wgf.law import Cloud, Empirical, Law, Pushforward
 from wgf.maps.compose import Compose, Explicit
-from wgf.steppers.base import Info, State, Stepper, carried, displacement, folded_share, known, observe
+from wgf.steppers.base import Info, State, Stepper, carried, displacement, known, observe
 from wgf.steppers.jko import check_parts
 from wgf.training import Watch
 
@@ -58,7 +58,7 @@ class Splitting(Stepper):
         info = replace(info, energy=energy, moved=moved, variation=variation)
         if info.map is None:
             return after, info
-        folded = max(folded_share(explicit, state.x[: self.rows]), info.measures.get("folded", 0.0))
+        folded = max(halfway.folded or 0.0, info.measures.get("folded", 0.0))
         return after, replace(info, map=Compose([explicit, info.map]), measures={**info.measures, "folded": folded})
 
     def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
