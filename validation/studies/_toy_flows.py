@@ -52,13 +52,11 @@ class Phase:
             )
 
 
-SPREAD = Phase(40.0, 4, 600, 3e-3, 1.0, 4e-4, 0.05, 0.8)
+SPREAD = Phase(10.0, 4, 600, 3e-3, 1.0, 4e-4, 0.05, 0.5)
 """Long steps of a slow critic, which sees no scale below the distance of the modes: the masses come right first."""
-SHARPEN = Phase(0.1, 10, 800, 1e-2, 0.8, 6e-3, 0.2, 0.9)
+SHARPEN = Phase(0.1, 12, 800, 1e-2, 0.774, 6e-3, 0.2, 0.9)
 """Short steps of a fast critic: mass stays with its mode, the scales below are learnt one after another."""
-REFINE = Phase(0.1, 6, 800, 2e-3, 0.7, 8e-3, 0.2, 0.9)
-"""Once more from a higher rate and with a faster critic: modes that lag come nearer."""
-CIRCLES = (replace(SPREAD, critic_rate=3e-4), Phase(1.0, 4, 800, 3e-3, 0.46, 8e-3, 0.05, 0.5))
+CIRCLES = (replace(SPREAD, tau=40.0, critic_rate=3e-4, momentum=0.8), Phase(1.0, 4, 800, 3e-3, 0.46, 8e-3, 0.05, 0.5))
 COARSE = FourierCritic(2, 32, 1.0, 30.0, 1.5, 128, 2)
 """Two circles have one scale to be learnt, their noise, a twentieth of their width."""
 

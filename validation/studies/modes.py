@@ -13,7 +13,7 @@ from validation.metrics import Estimate
 from validation.report import Check, Context, Report, at_least, at_most
 from validation.studies._plots import axes, finish
 from validation.studies._semidual_ou import PUBLISHED, cell
-from validation.studies._toy_flows import CIRCLES, COARSE, REFINE, SHARPEN, SPREAD, Run, one_step, published, run
+from validation.studies._toy_flows import CIRCLES, COARSE, SHARPEN, SPREAD, Run, one_step, published, run
 from validation.studies._toys import BANDWIDTHS, Coverage, coverage, discrepancies, radial_distance, radial_share
 from wgf.critics import Critic
 from wgf.data import grid_of_gaussians, two_circles
@@ -28,7 +28,7 @@ ROWS, RADIAL_BOUND = 2000, 2 * 0.0194
 
 
 def study(quick: bool = False) -> Report:
-    """Three seeds of twenty steps, d = 2, 4, 6, 10; quick: one seed, the first fourteen, d = 2."""
+    """Three seeds of sixteen steps, d = 2, 4, 6, 10; quick: one seed, d = 2."""
     runs, beside = _grid_flows(quick)
     grid, circles = grid_of_gaussians(spacing=SPACING, noise=NOISE), two_circles(*RADII, RING_NOISE)
     rings = run("two circles", circles, CIRCLES, 0, critic=COARSE)
@@ -53,7 +53,7 @@ def _grid_flows(quick: bool) -> tuple[list[Run], list[Run]]:
     and the published one.
     """
     target = grid_of_gaussians(spacing=SPACING, noise=NOISE)
-    phases = (SPREAD, SHARPEN) if quick else (SPREAD, SHARPEN, REFINE)
+    phases = (SPREAD, SHARPEN)
     runs = [run(f"seed {seed}", target, phases, seed) for seed in range(1 if quick else 3)]
     beside = [run("one step", target, (one_step(phases),), 0)]
     if not quick:
