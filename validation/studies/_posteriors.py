@@ -10,7 +10,6 @@ from torch import Tensor
 
 from validation.nuts import Draws, Nuts, required
 from wgf.data import Covertype, Raetsch
-from wgf.law import Gaussian
 from wgf.targets import Condensed, Design, HierarchicalPosterior, LogisticLikelihood, Whitened, along_axes
 
 MANY = 50_000
@@ -28,7 +27,11 @@ class Marks(NamedTuple):
 
 
 class Split:
-    """A random 4:1 split; features standardised by the training part, an intercept last, under the same prior."""
+    """A random 4:1 split; features standardised by the training part, an intercept last, under the same prior.
+
+    `rough` whitens: Laplace's law, and of many rows, which leave some weights with skewed marginals, the law along its
+    axes.
+    """
 
     def __init__(self, name: str, seed: int) -> None:
         table = (Covertype() if name == "covtype" else Raetsch(name)).load()
@@ -40,16 +43,13 @@ class Split:
         self.name, self.seed, self.X, self.y = name, seed, design(test.X), test.y
         self.laplace = posterior.laplace()
         self.posterior = posterior.condensed(self.laplace) if posterior.rows > MANY else posterior
-        self.whitened = Whitened(self.posterior, self._rough())
+        self.rough = along_axes(self.posterior.value, self.laplace) if self.many else self.laplace
+        self.whitened = Whitened(self.posterior, self.rough)
 
     @property
     def many(self) -> bool:
         """Whether the likelihood is condensed."""
         return isinstance(self.posterior.likelihood, Condensed)
-
-    def _rough(self) -> Gaussian:
-        """Laplace's law, and of many rows, which leave some weights with skewed marginals, the law along its axes."""
-        return along_axes(self.posterior.value, self.laplace) if self.many else self.laplace
 
     def marks(self, z: Float[Tensor, "n d"], weights: Float[Tensor, " n"] | None = None) -> Marks:
         """What draws z, with weights that sum to 1 where they are not even, predict of the held-out rows."""
