@@ -56,7 +56,13 @@ def test_every_default_is_written_out():
     assert said["dtype"] == "float32"
     assert said["problem"] == {"type": "heat", "dim": 2, "scale": 1.0, "horizon": 1.0}
     assert said["stepper"]["training"] == {**vars(Adam()), "betas": [0.9, 0.99], "type": "adam"}
-    assert said["stepper"]["map"] == {"type": "residual", "width": 64, "depth": 1, "activation": {"type": "tanh"}}
+    assert said["stepper"]["map"] == {
+        "type": "residual",
+        "width": 64,
+        "depth": 1,
+        "activation": {"type": "tanh"},
+        "knots": 0,
+    }
     unsaid = {"density_batch", "held"}  # None, which TOML cannot say
     assert set(said["stepper"]) == {"type", *inspect.signature(JKO).parameters} - unsaid
 
@@ -212,8 +218,8 @@ WRONG = [
     ({"problem": "heat", "stepper": {"particles": 10, "held": 6}}, "stepper: held", "6 of 10"),
     ({"problem": "heat", "stepper": {"training": {"betas": [0.5]}}}, "stepper.training.betas[1] is missing", "[0.5]"),
     (
-        {"problem": "heat", "stepper": {"type": "midpoint", "inner": {"map": {"activation": "rleu"}}}},
-        "stepper.inner.map.activation.type = 'rleu'",
+        {"problem": "heat", "stepper": {"type": "midpoint", "inner": {"map": {"activation": "siul"}}}},
+        "stepper.inner.map.activation.type = 'siul'",
         "silu",
     ),
     ({"problem": "heat", "stepper": {"type": "midpoint", "inner": "langevin"}}, "stepper.inner.type", "saddle-jko"),
