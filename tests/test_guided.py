@@ -41,6 +41,7 @@ def test_what_is_known_of_rows_is_what_would_be_computed():
     known, plain = map.on(rows).transport(x[rows], logdet=True), map.transport(x[rows], logdet=True)
     for ours, theirs in zip(known[:3], plain[:3], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    torch.testing.assert_close(map.on(rows)(x[rows]), map(x[rows]), rtol=0, atol=1e-12)
     assert map.eval().on(rows) is map
 
 

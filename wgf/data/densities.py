@@ -15,9 +15,7 @@ from wgf.ring import Ring
 class Checkerboard(Planar):
     """Uniform on eight of the sixteen squares of side 2 of [−4, 4]², no two of which share a side."""
 
-    @property
-    def parts(self) -> int:
-        return 8
+    parts = 8
 
     def draw(self, label: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         return self._corners()[label] + 2 * torch.rand(len(label), 2, dtype=noise.dtype, generator=generator)
@@ -36,9 +34,7 @@ class Checkerboard(Planar):
 class TwoSpirals(Planar):
     """±(u − t cos t, u′ + t sin t)/3 + N(0, 0.1² I), t = 3π√v, with v uniform on [0, 1] and u, u′ on [0, ½]."""
 
-    @property
-    def parts(self) -> int:
-        return 2
+    parts = 2
 
     def draw(self, label: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         v, u, w = torch.rand(3, len(label), dtype=noise.dtype, generator=generator)
@@ -51,9 +47,7 @@ class TwoSpirals(Planar):
 class SwissRoll(Planar):
     """(t cos t, t sin t)/5 + N(0, 0.2² I), t uniform on [3π/2, 9π/2]."""
 
-    @property
-    def parts(self) -> int:
-        return 1
+    parts = 1
 
     def draw(self, label: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         return self._roll(torch.rand(len(label), dtype=noise.dtype, generator=generator)) + 0.2 * noise
@@ -71,9 +65,7 @@ class SwissRoll(Planar):
 class EightGaussians(Planar):
     """N(c_k, I/8), the centres c_k on a circle of radius √8."""
 
-    @property
-    def parts(self) -> int:
-        return 8
+    parts = 8
 
     def draw(self, label: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         return self._centres()[label] + math.sqrt(0.125) * noise
@@ -91,9 +83,7 @@ class EightGaussians(Planar):
 class Circles(Planar):
     """As many points on each of two circles of radius 3 and 1.5, plus N(0, 0.24² I)."""
 
-    @property
-    def parts(self) -> int:
-        return 2
+    parts = 2
 
     def draw(self, label: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         angle = 2 * math.pi * torch.rand(len(label), dtype=noise.dtype, generator=generator)

@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from wgf.pooled import PooledMixture
 class Planar(Dataset):
     """Independent rows of a law on the plane of the first two coordinates of R^d; the others are zero.
 
+    `parts` of equal weight make the law up; which one a row is from is its label.
+
     Args: rows, how many; dim, d ≥ 2; seed of the draws. Rows are float64.
     Raises: InputError for an argument outside these ranges.
     """
@@ -26,6 +29,8 @@ class Planar(Dataset):
     rows: int = 100_000
     dim: int = 2
     seed: int = 0
+
+    parts: ClassVar[int]
 
     def __post_init__(self) -> None:
         checks.at_least("rows", self.rows, 1)
@@ -38,11 +43,6 @@ class Planar(Dataset):
         points = self.draw(label, torch.randn(self.rows, 2, dtype=torch.float64, generator=generator), generator)
         y = signed(label == 1) if self.parts == 2 else label
         return Table(pad(points, (0, self.dim - 2)), y, numbered("x", self.dim))
-
-    @property
-    @abstractmethod
-    def parts(self) -> int:
-        """How many parts the law has, of equal weight: the labels."""
 
     def law(self) -> Law:
         """The law itself, with its density. Raises: Unknown where no closed form or quadrature gives one."""
@@ -82,9 +82,7 @@ class Pinwheel(Planar):
         super().__post_init__()
         checks.positive("scale", self.scale)
 
-    @property
-    def parts(self) -> int:
-        return 5
+    parts = 5
 
     def draw(self, label: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         r, s = 1 + 0.3 * noise[:, 0], 0.1 * noise[:, 1]
@@ -109,9 +107,7 @@ class Moons(Planar):
         checks.positive("scale", self.scale)
         checks.positive("noise", self.noise)
 
-    @property
-    def parts(self) -> int:
-        return 2
+    parts = 2
 
     def draw(self, label: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         share = torch.rand(len(label), dtype=noise.dtype, generator=generator)
