@@ -30,12 +30,23 @@ def named(source) -> str:
 
 @pytest.mark.parametrize("source", KNOWN, ids=named)
 def test_draws_have_the_density_of_the_law(source):
-    x, density = source(N).load().X, source().law().log_prob(GRID).exp() * CELL
+    x, law = source(N).load().X, source().law()
+    logs = law.log_prob(GRID)
+    density = logs.exp() * CELL
     assert float(density.sum()) == pytest.approx(1, abs=1e-9)
-    for name, g in SEEN.items():
-        values = g(x)
-        error = float(values.mean() - (density * g(GRID)).sum()) / float(values.std()) * N**0.5
-        assert abs(error) < 4, name
+    seen = {name: (g(x), g(GRID)) for name, g in SEEN.items()} | {"log ρ": (law.log_prob(x), logs.clamp_min(-99))}
+    for name, (values, on_grid) in seen.items():
+        error = float(values.mean() - (density * on_grid).sum())
+        assert abs(error) < 4 * float(values.std()) / N**0.5 + 1e-9, name
+
+
+def test_squares_of_a_checkerboard_meet_in_corners_only():
+    x = Checkerboard(N).load().X
+    square = (x / 2).floor().long() + 2
+    assert (square.sum(1) % 2 == 0).all()
+    counts = torch.bincount(4 * square[:, 0] + square[:, 1], minlength=16)
+    assert ((counts[counts > 0] / N - 1 / 8).abs() < 0.005).all()
+    assert int((counts > 0).sum()) == 8
 
 
 @pytest.mark.parametrize("source", [*KNOWN, Pinwheel, TwoSpirals], ids=named)
@@ -77,3 +88,13 @@ def test_thin_moons_have_as_many_nodes_as_they_need():
     thin = Moons(20_000, scale=1.0, noise=0.001)
     known = -math.log(2 * math.pi) - 0.5 * math.log(2 * math.pi * math.e * 1e-6)
     assert float(thin.law().log_prob(thin.load().X[:2000]).mean()) == pytest.approx(known, abs=0.1)
+
+
+def test_blades_of_a_pinwheel_are_turned_as_they_should_be():
+    """E z = E[r e^{i e^r/4}] of the first blade, z = (x₁ + i x₂)/scale, r ~ N(1, 0.3²), by quadrature."""
+    table = Pinwheel(N, scale=2.0).load()
+    z = torch.view_as_complex(table.X[table.y == 0] / 2)
+    t = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    r, weight = 1 + 0.3 * t, torch.softmax(-0.5 * t.square(), 0)
+    known = (weight * r * torch.polar(torch.ones_like(r), 0.25 * r.exp())).sum()
+    assert float((z.mean() - known).abs()) < 4 * float(z.std()) / len(z) ** 0.5

@@ -14,7 +14,7 @@ from wgf.errors import Incompatible
 from wgf.flow import Path
 from wgf.functionals import Entropy, FDivergence, Functional, KullbackLeibler, Term
 from wgf.law import Cloud, Gaussian
-from wgf.maps import Affine, Residual
+from wgf.maps import Affine, OTFlow, Residual
 from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State
 from wgf.steppers.saddle import Anchor
 from wgf.training import Alternate, never
@@ -156,6 +156,13 @@ def test_a_path_inverts_from_either_anchor():
         inverse = path.inverse(zoo.start())
         x = zoo.start().sample(160, keys.generator(0, 0))
         torch.testing.assert_close(inverse.map(path.state.x), x, rtol=0, atol=1e-9)
+
+
+def test_a_motion_cannot_fold():
+    stepper = SaddleJKO(OTFlow(2, 8, steps=2), Critic(2, 8), Previous(), zoo.GAME, **zoo.POOL)
+    path = evolve(zoo.free(), stepper, zoo.start(), [0.1])
+    assert path.infos[0].measures["folded"] == 0
+    assert path.final.has_density
 
 
 def test_folds_are_reported_and_their_density_refused():
