@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 import torch
@@ -10,7 +11,20 @@ from torch import Tensor
 
 from wgf import autodiff
 from wgf.errors import InputError, NotInvertible
-from wgf.maps import Affine, Compose, Dynamic, Euler, Explicit, Extrapolated, Inverse, Map, NeuralODE, Residual, Static
+from wgf.maps import (
+    RK4,
+    Affine,
+    Compose,
+    Dynamic,
+    Euler,
+    Explicit,
+    Extrapolated,
+    Inverse,
+    Map,
+    NeuralODE,
+    Residual,
+    Static,
+)
 from wgf.maps.base import half_square
 
 ROWS = 24
@@ -258,8 +272,26 @@ def test_a_motion_too_stiff_for_its_steps_says_so():
             layer.weight.zero_()
         map.network.layers[0].weight[0, 0] = map.network.layers[1].weight[0, 0] = 1.0
         map.network.layers[2].weight[0, 0] = -30.0
-    with pytest.raises(NotInvertible, match="1 steps of Euler; take more steps"):
+    with pytest.raises(NotInvertible, match="1 steps of Euler; up to 64 would not do either"):
         map.inverse(zoo.doubles([0.1], [2.0]))
+
+
+def test_a_motion_too_stiff_for_its_steps_says_how_many_would_do():
+    map = NeuralODE(1, width=4, steps=1, scheme=RK4()).double()
+    with torch.no_grad():
+        for layer in map.network.layers:
+            layer.weight.zero_()
+        map.network.layers[0].weight[0, 0] = map.network.layers[1].weight[0, 0] = 1.0
+        map.network.layers[2].weight[0, 0] = -6.0
+    y = zoo.doubles([0.1], [0.3])
+    with pytest.raises(NotInvertible, match=r"1 steps of RK4; \d+ steps would do") as refused:
+        map.inverse(y)
+    enough = int(re.search(r"; (\d+) steps would do", str(refused.value))[1])
+    map.steps = enough
+    torch.testing.assert_close(map(map.inverse(y)[0]), y, rtol=0, atol=1e-10)
+    map.steps = enough // 2
+    with pytest.raises(NotInvertible):
+        map.inverse(y)
 
 
 # Maps made of maps

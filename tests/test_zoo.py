@@ -46,7 +46,7 @@ INSIDE = [*STEPPERS, *(stepper.inner for stepper in STEPPERS if hasattr(stepper,
 
 LISTED = {
     Map: types(entry.build(zoo.DOUBLE) for entry in zoo.MAPS),
-    Scheme: types(zoo.SCHEMES),
+    Scheme: types([*zoo.SCHEMES, *zoo.ADAPTIVE]),
     Activation: types(zoo.ACTIVATIONS),
     Term: types(entry.build() for entry in zoo.TERMS),
     F: types(zoo.DIVERGENCES),

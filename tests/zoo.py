@@ -72,12 +72,14 @@ from wgf.law import Adapted, Box, Cloud, Empirical, Gaussian, Law, Mixture, Push
 from wgf.maps import (
     ICNN,
     RK4,
+    Adaptive,
     Affine,
     Compose,
     Dynamic,
     Euler,
     Explicit,
     Extrapolated,
+    FiniteDifference,
     Guided,
     Heun,
     Hutchinson,
@@ -88,7 +90,7 @@ from wgf.maps import (
     Residual,
     UNet,
 )
-from wgf.maps.integrate import Scheme
+from wgf.maps.integrate import RungeKutta, Scheme
 from wgf.networks import Activation, Relu, Silu, Tanh
 from wgf.pearson import PearsonII
 from wgf.pooled import PooledMixture
@@ -205,6 +207,9 @@ MAPS = [
     moving("NeuralODE(1)", lambda: NeuralODE(1, width=8, depth=1, steps=4)),
     moving("NeuralODE(2)", lambda: NeuralODE(2, width=8, steps=8, scheme=Euler(), horizon=0.5)),
     moving("NeuralODE(3)", lambda: NeuralODE(3, width=8, depth=3, activation=Silu(), trace=Hutchinson(2))),
+    moving("NeuralODE(3, context)", lambda: NeuralODE(3, width=8, steps=4, context=1, trace=FiniteDifference())),
+    moving("NeuralODE(2, checkpoint)", lambda: NeuralODE(2, width=8, steps=3, checkpoint=True)),
+    moving("OTFlow(2, penalised)", lambda: OTFlow(2, width=6, steps=3, hamilton_jacobi=0.5), identity=1e-6),
     MapEntry(
         "Compose", lambda dtype: Compose([Affine(2), Residual(2, width=8), NeuralODE(2, width=8)]), False, exact=False
     ),
@@ -217,7 +222,8 @@ MAPS = [
     MapEntry("Explicit(interaction)", attraction, identity=None),
 ]
 
-SCHEMES: list[Scheme] = [Euler(), Heun(), RK4()]
+SCHEMES: list[RungeKutta] = [Euler(), Heun(), RK4()]
+ADAPTIVE: list[Scheme] = [Adaptive(1e-9, 1e-9), Adaptive(1e-9, 1e-9, adjoint=True)]
 
 DYNAMICS: dict[str, Callable[[Scheme], Dynamic]] = {
     "OTFlow": lambda scheme: OTFlow(2, width=8, depth=2, scheme=scheme),

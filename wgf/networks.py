@@ -96,6 +96,11 @@ class MLP(nn.Module):
         self.activation, self.zero_last = activation, zero_last
         self.reset(torch.Generator().manual_seed(0))
 
+    @property
+    def outputs(self) -> int:
+        """How many numbers come out."""
+        return len(self._linear[-1].weight)
+
     def reset(self, generator: torch.Generator) -> None:
         """Draw new initial weights from `generator`."""
         with torch.no_grad():

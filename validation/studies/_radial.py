@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from wgf import Empirical, Particles, Path, PearsonII, Problem, ProgressBar, evolve
-from wgf.maps.integrate import Scheme
+from wgf.maps.integrate import RungeKutta
 from wgf.radii import RadialErrors, radial_errors, radii
 
 
@@ -23,7 +23,7 @@ def ball_at(problem: Problem, t: float) -> PearsonII:
 def flow_of_particles(
     problem: Problem,
     particles: int,
-    scheme: Scheme,
+    scheme: RungeKutta,
     stable: Callable[[float], float],
     steps: int,
     title: str,

@@ -6,8 +6,8 @@ from wgf.maps.compose import Compose, Explicit, Extrapolated, Inverse
 from wgf.maps.dynamic import Dynamic
 from wgf.maps.guided import Guided
 from wgf.maps.icnn import ICNN
-from wgf.maps.integrate import RK4, Euler, Heun
-from wgf.maps.neural_ode import Exact, Hutchinson, NeuralODE
+from wgf.maps.integrate import RK4, Adaptive, Euler, Heun
+from wgf.maps.neural_ode import Exact, FiniteDifference, Hutchinson, NeuralODE
 from wgf.maps.potential import OTFlow, PotentialFlow
 from wgf.maps.residual import Residual
 from wgf.maps.unet import UNet
@@ -15,6 +15,7 @@ from wgf.maps.unet import UNet
 __all__ = [
     "ICNN",
     "RK4",
+    "Adaptive",
     "Affine",
     "Compose",
     "Dynamic",
@@ -22,6 +23,7 @@ __all__ = [
     "Exact",
     "Explicit",
     "Extrapolated",
+    "FiniteDifference",
     "Flow",
     "Guided",
     "Heun",

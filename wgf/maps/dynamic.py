@@ -3,19 +3,22 @@
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from wgf import autodiff, checks
 from wgf.errors import NotInvertible
 from wgf.maps.base import Flow, Transport, half_square
-from wgf.maps.integrate import Scheme, integrate
+from wgf.maps.integrate import RungeKutta, Scheme
 
 SWEEP = 16_384  # rows whose divergences are taken at once
+STIFF = 64  # steps beyond which none are proposed
 
 
 class Dynamic(Flow):
@@ -25,14 +28,39 @@ class Dynamic(Flow):
     dynamic maps alike. The inverse integrates backwards and then corrects against the same forward scheme, so that
     training, scoring and sampling use one discrete map.
 
-    Args: horizon, T > 0; steps, of the scheme over the whole interval; scheme, e.g. RK4().
+    Args: horizon, T > 0; steps, of the scheme over the whole interval; scheme, e.g. RK4(); evaluation_steps, as many
+    where the map is not being trained (`eval()`), by default the same; checkpoint, keep of a step only where it begins,
+    and take it again for its gradients: memory for one step in place of all, a third more time.
     """
 
-    def __init__(self, dim: int, horizon: float, steps: int, scheme: Scheme) -> None:
+    def __init__(
+        self,
+        dim: int,
+        horizon: float,
+        steps: int,
+        scheme: Scheme,
+        evaluation_steps: int | None = None,
+        checkpoint: bool = False,
+    ) -> None:
         super().__init__()
         self.dim = checks.at_least("dim", dim, 1)
         self.start, self.end = 0.0, checks.positive("the horizon of a flow", horizon)
         self.steps, self.scheme = checks.at_least("steps", steps, 1), scheme
+        self.evaluation_steps, self.checkpoint = evaluation_steps, checkpoint
+        if evaluation_steps is not None:
+            checks.at_least("evaluation_steps", evaluation_steps, 1)
+
+    @property
+    def taken(self) -> int:
+        """How many steps the scheme takes now."""
+        return self.steps if self.training or self.evaluation_steps is None else self.evaluation_steps
+
+    def get_extra_state(self) -> Tensor:
+        """The interval of time, which a part of a motion has for itself."""
+        return torch.tensor([self.start, self.end], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.start, self.end = (float(t) for t in state)
 
     @abstractmethod
     def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -52,47 +80,101 @@ class Dynamic(Flow):
         if logdet:
             return self._transport_with_logdet(x)
         state = (x, x.new_zeros(len(x)))
-        return Transport(*integrate(self.scheme, self._field, state, self.start, self.end, self.steps))
+        if not self._thrifty or not isinstance(self.scheme, RungeKutta):
+            return Transport(*self._integrate(self._slope, state))
+        h, scheme = self._dt, self.scheme
+        for t in self._times[:-1]:
+            state = self._kept(lambda x, cost, t=t: scheme.step(self._field, t, h, (x, cost)), *state)
+        return Transport(*state)
 
     def _field(self, t: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return self._slope(self.velocity(t, state[0]))
+        return self._slope(t, state[0])
 
-    def _slope(self, v: Tensor) -> tuple[Tensor, ...]:
+    def _slope(self, t: float, x: Tensor) -> tuple[Tensor, ...]:
+        """The velocity and what its motion costs: d/dt of position and cost."""
+        v = self.velocity(t, x)
         return v, (self.end - self.start) * half_square(v)
+
+    def _integrate(self, slope: Callable[[float, Tensor], tuple[Tensor, ...]], state: tuple[Tensor, ...]) -> Any:
+        """The end of position, and what else `slope` gives the rate of, by the scheme."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return self.scheme.integrate(
+            lambda t, s: slope(t, s[0]), state, self.start, self.end, self.taken, parameters=parameters
+        )
 
     def _transport_with_logdet(self, x: Tensor) -> Transport:
         """The motion first, then its divergence along it by the scheme's quadrature, between steps by cubic Hermite
         interpolation. RK4 so takes three divergences for every two steps instead of eight, at order four.
         """
-        h, places = (self.end - self.start) / self.steps, self.scheme.quadrature(self.steps)
+        if not isinstance(self.scheme, RungeKutta):
+            return self._together(x)
+        h, places = self._dt, self.scheme.quadrature(self.taken)
         last = math.ceil(max(s for s, _ in places))  # past it no velocity is needed
-        times = [self.start + k * h for k in range(self.steps + 1)]
+        times = self._times
         states: list[tuple[Tensor, ...]] = [(x, x.new_zeros(len(x)))]
-        slopes = [self._slope(self.velocity(self.start, x))]
+        slopes: list[tuple[Tensor, ...]] = [self._kept(lambda x: self._slope(self.start, x), x)]
         for t in times[:-1]:
-            states.append(self.scheme.step(self._field, t, h, states[-1], slopes[-1]))
+            states.append(self._step(t, h, states[-1], slopes[-1]))
             if len(slopes) <= last:
-                slopes.append(self._slope(self.velocity(t + h, states[-1][0])))
+                slopes.append(self._kept(lambda x, t=t: self._slope(t + h, x), states[-1][0]))
         points = []
         for s, weight in places:
-            k = min(int(s), self.steps - 1)
+            k = min(int(s), self.taken - 1)
             ends = (states[k][0], slopes[k][0], states[k + 1][0], slopes[min(k + 1, last)][0])
             points.append((self.start + s * h, _hermite(*ends, h, s - k), h * weight))
         return Transport(states[-1][0], states[-1][1], self._weighted_divergence(points))
 
+    def _step(self, t: float, h: float, state: tuple[Tensor, ...], first: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        assert isinstance(self.scheme, RungeKutta)
+        scheme = self.scheme
+
+        def step(x: Tensor, cost: Tensor, v: Tensor, rate: Tensor) -> tuple[Tensor, ...]:
+            return scheme.step(self._field, t, h, (x, cost), (v, rate))
+
+        return self._kept(step, *state, *first)
+
+    def _together(self, x: Tensor) -> Transport:
+        """Position, cost and log-determinant as one motion."""
+
+        def slope(t: float, x: Tensor) -> tuple[Tensor, ...]:
+            return (*self._slope(t, x), self.divergences([t], [x])[0])
+
+        return Transport(*self._integrate(slope, (x, x.new_zeros(len(x)), x.new_zeros(len(x)))))
+
     def _weighted_divergence(self, points: list[tuple[float, Tensor, float]]) -> Tensor:
         """Σ_k w_k ∇·v(t_k, x_k), as many of the k at once as fit a sweep of bounded size."""
-        together = max(1, SWEEP // len(points[0][1]))
+        together = 1 if self._thrifty else max(1, SWEEP // len(points[0][1]))
         total = torch.zeros_like(points[0][1][:, 0])
         for start in range(0, len(points), together):
             times, places, weights = zip(*points[start : start + together], strict=True)
-            total = total + total.new_tensor(weights) @ self.divergences(times, places)
+            total = total + self._kept(
+                lambda *x, times=times, weights=weights: x[0].new_tensor(weights) @ self.divergences(times, x), *places
+            )
         return total
+
+    @property
+    def _thrifty(self) -> bool:
+        return self.checkpoint and torch.is_grad_enabled()
+
+    def _kept(self, part: Callable[..., Any], *inputs: Tensor) -> Any:
+        """part(*inputs); where memory is to be spared, taken again for its gradients."""
+        if not self._thrifty:
+            return part(*inputs)
+        return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+    @property
+    def _dt(self) -> float:
+        return (self.end - self.start) / self.taken
+
+    @property
+    def _times(self) -> list[float]:
+        """When each step begins, and the end."""
+        return [self.start + k * self._dt for k in range(self.taken + 1)]
 
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:
         state = (x, autodiff.identity_tangents(x))
-        y, tangents = integrate(
-            self.scheme, lambda t, s: self.velocity_tangents(t, s[0], s[1]), state, self.start, self.end, self.steps
+        y, tangents = self.scheme.integrate(
+            lambda t, s: self.velocity_tangents(t, s[0], s[1]), state, self.start, self.end, self.taken
         )
         return y, autodiff.from_tangents(tangents)
 
@@ -100,11 +182,23 @@ class Dynamic(Flow):
     def inverse(
         self, y: Float[Tensor, "n d"], logdet: bool = False
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"] | None]:
+        x, error = self._invert(y)
+        failed = ~(error <= self._tolerance(y))
+        if failed.any():
+            raise NotInvertible(
+                f"the round trip of a flow misses {int(failed.sum())} of {len(y)} rows by up to"
+                f" {float(error[failed].max()):.2g}: the velocity is too stiff for {self._described};"
+                f" {self._advice(y[failed])}"
+            )
+        value = self.transport(x, logdet=True).logdet if logdet else None
+        return x, None if value is None else -value
+
+    def _invert(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest that was found to the x with T(x) = y, and |T(x) − y|."""
         start = x = self._backwards(y)
-        tolerance = 1e3 * torch.finfo(y.dtype).eps * (1 + y.abs().amax(-1))
         error = (self.transport(x).y - y).norm(dim=-1)
         for _ in range(30):  # x ↦ x + B(y) − B(T(x)) contracts by O(h^order), B the backward scheme
-            if bool((error <= 1e-2 * tolerance).all()):
+            if bool((error <= 1e-2 * self._tolerance(y)).all()):
                 break
             trial = x + start - self._backwards(self.transport(x).y)
             trial_error = (self.transport(trial).y - y).norm(dim=-1)
@@ -112,25 +206,37 @@ class Dynamic(Flow):
             if not better.any():
                 break
             x, error = torch.where(better[:, None], trial, x), torch.where(better, trial_error, error)
-        failed = ~(error <= tolerance)
-        if failed.any():
-            raise NotInvertible(
-                f"the round trip of a flow misses {int(failed.sum())} of {len(y)} rows by up to"
-                f" {float(error[failed].max()):.2g}: the velocity is too stiff for {self.steps} steps of"
-                f" {type(self.scheme).__name__}; take more steps"
-            )
-        value = self.transport(x, logdet=True).logdet if logdet else None
-        return x, None if value is None else -value
+        return x, error
+
+    def _tolerance(self, y: Tensor) -> Tensor:
+        return max(1e3 * torch.finfo(y.dtype).eps, self.scheme.slack) * (1 + y.abs().amax(-1))
+
+    @property
+    def _described(self) -> str:
+        name = type(self.scheme).__name__
+        return f"{self.taken} steps of {name}" if isinstance(self.scheme, RungeKutta) else f"these tolerances of {name}"
+
+    def _advice(self, y: Tensor) -> str:
+        """What would bring these rows back."""
+        if not isinstance(self.scheme, RungeKutta):
+            return "take smaller ones"
+        for times in (2, 4, 8, 16, 32, 64):
+            if self.taken * times > STIFF:
+                break
+            finer = self.refined(times)
+            if bool((finer._invert(y)[1] <= finer._tolerance(y)).all()):
+                return f"{finer.taken} steps would do"
+        return f"up to {STIFF} would not do either: train it with more steps, or take smaller steps of the flow"
 
     def _backwards(self, y: Tensor) -> Tensor:
-        (x,) = integrate(self.scheme, lambda t, s: (self.velocity(t, s[0]),), (y,), self.end, self.start, self.steps)
+        (x,) = self.scheme.integrate(lambda t, s: (self.velocity(t, s[0]),), (y,), self.end, self.start, self.taken)
         return x
 
     def trajectory(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "k n d"]:
-        """x(0), x(h), …, x(T): where the scheme stands after each of its k − 1 steps."""
-        h, states = (self.end - self.start) / self.steps, [x]
-        for k in range(self.steps):
-            (x,) = self.scheme.step(lambda t, s: (self.velocity(t, s[0]),), self.start + k * h, h, (x,))
+        """x(0), x(h), …, x(T): where the motion stands after each of k − 1 equal steps."""
+        states = [x]
+        for t, after in pairwise(self._times):
+            (x,) = self.scheme.integrate(lambda t, s: (self.velocity(t, s[0]),), (x,), t, after, 1)
             states.append(x)
         return torch.stack(states)
 
@@ -138,6 +244,8 @@ class Dynamic(Flow):
         """The same velocity in `times` as many steps, each as much smaller."""
         finer = copy.deepcopy(self)
         finer.steps = self.steps * checks.at_least("times", times, 1)
+        if self.evaluation_steps is not None:
+            finer.evaluation_steps = self.evaluation_steps * times
         return finer
 
     def split(self, parts: int) -> list[Flow]:
@@ -148,6 +256,8 @@ class Dynamic(Flow):
             piece = copy.deepcopy(self)
             piece.start, piece.end = self.start + k * width, self.start + (k + 1) * width
             piece.steps = -(-self.steps // parts)
+            if self.evaluation_steps is not None:
+                piece.evaluation_steps = -(-self.evaluation_steps // parts)
             pieces.append(piece)
         return pieces
 
@@ -165,6 +275,7 @@ def at_times(times: Sequence[float], points: Sequence[Tensor]) -> Tensor:
     return torch.cat([at_time(t, x) for t, x in zip(times, points, strict=True)])
 
 
-def at_time(t: float, x: Tensor) -> Tensor:
-    """(x, t) as one row of length d + 1."""
-    return torch.cat([x, x.new_full((len(x), 1), t)], 1)
+def at_time(t: float | Tensor, x: Tensor) -> Tensor:
+    """(x, t) as one row of length d + 1; adaptive schemes differentiate their times, which are tensors."""
+    column = t.to(x).expand(len(x), 1) if isinstance(t, Tensor) else x.new_full((len(x), 1), t)
+    return torch.cat([x, column], 1)

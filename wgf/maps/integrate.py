@@ -1,27 +1,52 @@
-"""Fixed-step Runge–Kutta schemes over tuples of tensors: position, cost and log-determinant in one sweep."""
+"""How motions are integrated, over tuples of tensors: fixed-step Runge–Kutta schemes, adaptive ones by torchdiffeq."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from wgf import checks
 
 Tuple: TypeAlias = tuple[Tensor, ...]
-Field: TypeAlias = Callable[[float, Tuple], Tuple]
+Field: TypeAlias = Callable[[Any, Tuple], Tuple]
+"""d/dt of a state at a time, a number or, by adaptive schemes, a tensor that is differentiated."""
 
 
 class Scheme(ABC):
-    """An explicit Runge–Kutta scheme by its tableau; nonnegative weights keep discrete costs above ½|y − x|²."""
+    """How the end of a motion is found."""
 
     order: ClassVar[int]
+    slack: float = 0.0
+    """How far, relative to its size, the end may miss what the same scheme brings back to it."""
+
+    @abstractmethod
+    def integrate(
+        self, field: Field, state: Tuple, start: float, end: float, steps: int, parameters: Sequence[nn.Parameter] = ()
+    ) -> Tuple:
+        """The state at `end` from the state at `start`; end < start runs backwards. `parameters` are the field's."""
+
+
+class RungeKutta(Scheme):
+    """An explicit Runge–Kutta scheme by its tableau; nonnegative weights keep discrete costs above ½|y − x|²."""
+
     stages: ClassVar[tuple[tuple[float, ...], ...]]
     weights: ClassVar[tuple[float, ...]]
 
     @abstractmethod
     def quadrature(self, steps: int) -> list[tuple[float, float]]:
         """Points s in [0, steps] and weights, in steps, of an integral along the motion, to the scheme's order."""
+
+    def integrate(
+        self, field: Field, state: Tuple, start: float, end: float, steps: int, parameters: Sequence[nn.Parameter] = ()
+    ) -> Tuple:
+        h = (end - start) / steps
+        for k in range(steps):
+            state = self.step(field, start + k * h, h, state)
+        return state
 
     def step(self, field: Field, t: float, h: float, state: Tuple, first: Tuple | None = None) -> Tuple:
         """The state after one step of size h (negative: backwards) from time t; `first` is field(t, state) if known."""
@@ -32,7 +57,7 @@ class Scheme(ABC):
 
 
 @dataclass(frozen=True)
-class Euler(Scheme):
+class Euler(RungeKutta):
     """Order 1, one evaluation a step."""
 
     order = 1
@@ -44,7 +69,7 @@ class Euler(Scheme):
 
 
 @dataclass(frozen=True)
-class Heun(Scheme):
+class Heun(RungeKutta):
     """Order 2, two evaluations a step (explicit trapezoid)."""
 
     order = 2
@@ -56,7 +81,7 @@ class Heun(Scheme):
 
 
 @dataclass(frozen=True)
-class RK4(Scheme):
+class RK4(RungeKutta):
     """Order 4, four evaluations a step (Kutta 1901)."""
 
     order = 4
@@ -71,12 +96,45 @@ class RK4(Scheme):
         return points + [(steps - 0.5 + 0.5 * x, 0.5) for x in (-inner, inner)] * (steps % 2)
 
 
-def integrate(scheme: Scheme, field: Field, state: Tuple, start: float, end: float, steps: int) -> Tuple:
-    """The state at `end` from the state at `start`, in equal steps; end < start runs backwards."""
-    h = (end - start) / steps
-    for k in range(steps):
-        state = scheme.step(field, start + k * h, h, state)
-    return state
+@dataclass(frozen=True)
+class Adaptive(Scheme):
+    """Dormand–Prince 5(4) by torchdiffeq, steps chosen so that the error of each is below atol + rtol·|x|.
+
+    The number of steps a map was given is not used, and rows of one batch share their steps: what comes out depends on
+    the batch, within the tolerance. Costs may be below ½|y − x|² by as much.
+
+    Args: rtol and atol, above zero; adjoint, find gradients by integrating the adjoint equation backwards, in memory
+    that does not grow with the number of steps (Chen et al. 2018, arXiv 1806.07366), in place of differentiating the
+    steps taken. Raises: InputError for a tolerance that is not above zero.
+    """
+
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    adjoint: bool = False
+
+    order = 5
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol"):
+            checks.positive(name, getattr(self, name))
+
+    @property
+    def slack(self) -> float:  # type: ignore[override]
+        return 100 * max(self.rtol, self.atol)
+
+    def integrate(
+        self, field: Field, state: Tuple, start: float, end: float, steps: int, parameters: Sequence[nn.Parameter] = ()
+    ) -> Tuple:
+        from torchdiffeq import odeint, odeint_adjoint
+
+        ends = torch.tensor([start, end], dtype=torch.float64)
+
+        own = {"rtol": self.rtol, "atol": self.atol, "method": "dopri5"}
+        if self.adjoint and torch.is_grad_enabled():
+            whole = odeint_adjoint(field, state, ends, adjoint_params=tuple(parameters), **own)
+        else:
+            whole = odeint(field, state, ends, **own)
+        return cast("Tuple", tuple(part[-1] for part in whole))
 
 
 def _move(state: Tuple, slopes: list[Tuple], factors: list[float]) -> Tuple:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from wgf import checks
+from wgf.maps.base import half_square
 from wgf.maps.curvature import curvature
 from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, Scheme
@@ -23,9 +24,21 @@ class PotentialFlow(Dynamic):
     With E[T∫½|v|²dt]/τ + E φ(x(T)) to be least, Φ = U/λ, λ = T/τ: ∂_tU = |∇U|²/2λ, U(T, ·) = φ, and paths are straight.
     """
 
+    hamilton_jacobi: float = 0.0
+    """β ≥ 0: while training, the cost is larger by βT∫|∂_tΦ − ½|∇Φ|²|dt, zero for optimal motions (OT-Flow)."""
+
     @abstractmethod
     def gradient(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d+1"]:
         """(∇_xΦ, ∂_tΦ) at (t, x_i)."""
+
+    def _slope(self, t: float, x: Tensor) -> tuple[Tensor, ...]:
+        if not (self.training and self.hamilton_jacobi):
+            return super()._slope(t, x)
+        gradient = self.gradient(t, x)
+        v = -gradient[:, : self.dim]
+        rate = half_square(v)
+        residual = (gradient[:, self.dim] - rate).abs()
+        return v, (self.end - self.start) * (rate + self.hamilton_jacobi * residual)
 
     def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return -self.gradient(t, x)[:, : self.dim]
@@ -41,7 +54,8 @@ class OTFlow(PotentialFlow):
 
     Starts as the identity (w = b = 0, A of order 10⁻⁴, since A = 0 would be a stationary point).
     Args: width, m ≥ 1; depth, the number of layers of N, at least 2; rank, rows of A (min(10, d+1) by default);
-    frequency, f ≥ 1, of the features N starts from (`MLP`): a motion that tears modes apart is steep.
+    frequency, f ≥ 1, of the features N starts from (`MLP`): a motion that tears modes apart is steep; hamilton_jacobi,
+    the weight of the Hamilton–Jacobi residual while training; the others as in `Dynamic`.
     """
 
     def __init__(
@@ -54,8 +68,12 @@ class OTFlow(PotentialFlow):
         steps: int = 4,
         scheme: Scheme = RK4(),
         frequency: float = 1.0,
+        evaluation_steps: int | None = None,
+        checkpoint: bool = False,
+        hamilton_jacobi: float = 0.0,
     ) -> None:
-        super().__init__(dim, horizon, steps, scheme)
+        super().__init__(dim, horizon, steps, scheme, evaluation_steps, checkpoint)
+        self.hamilton_jacobi = checks.not_negative("hamilton_jacobi", hamilton_jacobi)
         self.frequency = checks.from_one("frequency", frequency)
         checks.at_least("the width of an OTFlow", width, 1)
         checks.at_least("the depth of an OTFlow", depth, 2)

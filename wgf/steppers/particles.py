@@ -10,7 +10,7 @@ from torch import Tensor
 from wgf import checks, shards
 from wgf.functionals.base import Functional, HasVariation, first_variation, route
 from wgf.law import Empirical, Law
-from wgf.maps.integrate import Euler, Scheme, integrate
+from wgf.maps.integrate import Euler, RungeKutta
 from wgf.steppers.base import Info, State, Stepper, displacement, draw, observe, share
 from wgf.training import Progress, Watch
 
@@ -27,7 +27,7 @@ class Particles(Stepper):
     """
 
     particles: int = 10_000
-    scheme: Scheme = Euler()
+    scheme: RungeKutta = Euler()
     substeps: int = 1
 
     accepts: ClassVar[tuple[type, ...]] = (HasVariation,)
@@ -59,7 +59,7 @@ class Particles(Stepper):
 
         x = state.x
         for k in range(self.substeps):
-            (x,) = integrate(self.scheme, velocity, (x,), 0.0, tau / self.substeps, 1)
+            (x,) = self.scheme.integrate(velocity, (x,), 0.0, tau / self.substeps, 1)
             watch(Progress(k + 1, self.substeps, float("nan"), time.perf_counter() - began))  # time is counted: no stop
         after = replace(state, x=x, step=state.step + 1, logdet=None, log_base=None)
         variation = first_variation(F, shards.cloud(x))
