@@ -8,13 +8,14 @@ import pytest
 import torch
 import zoo
 from rich.console import Console
+from torch import Tensor
 
 from wgf import Metrics, Observer, ProgressBar, evolve, keys
-from wgf.errors import Diverged, Incompatible
+from wgf.errors import Diverged, Incompatible, InputError
 from wgf.flow import Path
 from wgf.functionals import Entropy, Functional, Potential
 from wgf.law import Cloud, Empirical, Gaussian, Pushforward
-from wgf.maps import Affine, Inverse, NeuralODE, Residual
+from wgf.maps import Affine, Compose, Inverse, NeuralODE, Residual
 from wgf.steppers import JKO, AdjustedLangevin, Langevin, Particles, SaddleJKO, Splitting
 from wgf.training import LBFGS, Adam, Progress
 
@@ -224,8 +225,10 @@ def test_only_maps_can_be_inverted(stepper):
 
 
 def test_no_steps_cannot_be_inverted():
-    with pytest.raises(Incompatible, match="every step is a map"):
-        evolve(zoo.free(), affine(), zoo.start(), []).inverse(zoo.start())
+    path = evolve(zoo.free(), affine(), zoo.start(), [])
+    for since in (0, 1):
+        with pytest.raises(InputError, match=f"a path of 0 steps has none to go back through since step {since}"):
+            path.inverse(zoo.start(), since)
 
 
 @pytest.mark.parametrize("dim", [1, 2])
@@ -312,3 +315,35 @@ def test_a_cloud_that_scores_is_cut_where_densities_end():
     assert len(state.scored(10).log_density) == 10
     assert state.scored(60).logdet is None  # more rows than are scored: their densities are not known
     assert isinstance(state.scored(60), Cloud)
+
+
+def test_the_density_a_flow_has_by_each_step_is_the_model_moved_on():
+    path = evolve(zoo.free(), CHAINS["NeuralODE"](), zoo.start(), [0.2] * 3)
+    x, model = zoo.randn(3, 20, 2), path.inverse(zoo.start())
+    for k in range(1, 3):
+        moved = Pushforward(model, Compose(path.maps[:k]))
+        torch.testing.assert_close(path.inverse(zoo.start(), k).log_prob(x), moved.log_prob(x), rtol=0, atol=1e-9)
+
+
+def test_samples_with_densities_are_differentiable():
+    path = evolve(zoo.free(), CHAINS["NeuralODE"](), zoo.start(), [0.2] * 2)
+    for law in (path.final, path.inverse(zoo.start())):
+        law.map.requires_grad_(True)
+        weight = next(p for p in law.map.parameters() if p.ndim == 2)
+
+        def value(law=law) -> Tensor:
+            x, density = law.rsample_and_log_prob(50, keys.generator(1))
+            return (density + x.square().sum(-1)).mean()
+
+        x, density = law.rsample_and_log_prob(50, keys.generator(1))
+        torch.testing.assert_close(density, law.log_prob(x.detach()), rtol=0, atol=1e-8)
+        torch.testing.assert_close(x.detach(), law.sample(50, keys.generator(1)), rtol=0, atol=1e-10)
+        (slope,) = torch.autograd.grad(value(), weight)
+        direction, h = zoo.randn(5, *weight.shape), 1e-4
+        ends = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight += sign * h * direction
+                ends.append(float(value()))
+                weight -= sign * h * direction
+        assert float((slope * direction).sum()) == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-5, abs=1e-8)

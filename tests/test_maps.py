@@ -44,9 +44,7 @@ def close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
 
 
 def reference_jacobian(map: Map, x: Tensor) -> Tensor:
-    """By reverse passes through the map; through its original where autograd cannot follow an inverse."""
-    if isinstance(map, Inverse):
-        return torch.linalg.inv(autodiff.jacobian(map.map, map(x))[1])
+    """By reverse passes through the map."""
     return autodiff.jacobian(map, x)[1]
 
 
@@ -192,7 +190,7 @@ def test_rows_do_not_mix(entry):
         close(all_rows[5:8], some, 1e-12)
 
 
-TRAINABLE = [entry for entry in zoo.MAPS if entry.traced and any(True for _ in entry.build(zoo.DOUBLE).parameters())]
+TRAINABLE = [entry for entry in zoo.MAPS if any(True for _ in entry.build(zoo.DOUBLE).parameters())]
 
 
 @pytest.mark.parametrize("entry", TRAINABLE, ids=zoo.names(TRAINABLE))
@@ -324,7 +322,7 @@ def test_a_composition_with_the_inverse_is_the_identity():
         there_and_back = Compose([map, Inverse(map)]).transport(x, True)
         close(there_and_back.y, x, 1e-9)
         close(there_and_back.logdet, torch.zeros(ROWS).double(), 1e-8)
-        assert torch.equal(Inverse(Inverse(map)).transport(x, True).y, map(x))
+        close(Inverse(Inverse(map)).transport(x, True).y, map(x), 1e-12)
 
 
 def test_a_composition_reports_the_folds_of_its_parts():

@@ -149,7 +149,6 @@ class MapEntry:
 
     tight: its cost is ½|T(x) − x|², not only an upper bound of it; exact: its log-determinant is that of its Jacobian,
     not an integral along a motion; identity: the largest |T(x) − x| after a reset, None where nothing is promised;
-    traced: autograd sees through it.
     """
 
     name: str
@@ -157,7 +156,6 @@ class MapEntry:
     tight: bool = True
     exact: bool = True
     identity: float | None = 0.0
-    traced: bool = True
 
     def perturbed(self, dtype: torch.dtype = DOUBLE, scale: float = 0.3, seed: int = 0) -> Map:
         """The map with seeded noise on every weight, in evaluation mode: away from the identity and its symmetries."""
@@ -213,9 +211,9 @@ MAPS = [
     MapEntry(
         "Compose", lambda dtype: Compose([Affine(2), Residual(2, width=8), NeuralODE(2, width=8)]), False, exact=False
     ),
-    MapEntry("Inverse(Affine)", lambda dtype: Inverse(Affine(3)), traced=False),
-    MapEntry("Inverse(Residual)", lambda dtype: Inverse(Residual(2, width=16)), traced=False),
-    MapEntry("Inverse(NeuralODE)", lambda dtype: Inverse(NeuralODE(2, width=8)), False, exact=False, traced=False),
+    MapEntry("Inverse(Affine)", lambda dtype: Inverse(Affine(3))),
+    MapEntry("Inverse(Residual)", lambda dtype: Inverse(Residual(2, width=16))),
+    MapEntry("Inverse(NeuralODE)", lambda dtype: Inverse(NeuralODE(2, width=8)), False, exact=False),
     MapEntry("Extrapolated", lambda dtype: Extrapolated(Residual(2, width=16))),
     MapEntry("Guided(bumpy)", lambda dtype: Guided(Residual(2, width=16), lambda x: 0.3 * bumpy(x))),
     MapEntry("Explicit(bumpy)", lambda dtype: Explicit(bumpy, 0.02, 2), identity=None),

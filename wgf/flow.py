@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import TypeAlias
 
 from torch import Tensor
@@ -40,18 +41,29 @@ class Path:
         """F along the path, NaN where a term is not known. Without a base density, up to one constant."""
         return [math.fsum(energy.values()) if energy else math.nan for energy in self.energies]
 
-    def inverse(self, reference: Law) -> Law:
+    @property
+    def maps(self) -> list[Map]:
+        """The map of each step. Raises: Incompatible where a step is not a map (Langevin, say)."""
+        found: list[Map] = []
+        for before, law in pairwise(self.laws):
+            parts: list[Map] = []
+            while isinstance(law, Pushforward) and law is not before:
+                parts.insert(0, law.map)
+                law = law.base
+            if not parts or law is not before:
+                raise Incompatible("only a path whose every step is a map has maps; this one has steps that are not")
+            found.append(parts[0] if len(parts) == 1 else Compose(parts))
+        return found
+
+    def inverse(self, reference: Law, since: int = 0) -> Law:
         """`reference` pulled back through every step: data from noise, where the flow took data to noise.
 
-        Raises: Incompatible where a step is not a map (Langevin, say).
+        `since` = k leaves out the first k steps: what the flow has made of the data by step k, as the model has it.
+        Raises: Incompatible where a step is not a map; InputError for a path of no more than k steps.
         """
-        maps: list[Map] = []
-        law = self.final
-        while isinstance(law, Pushforward) and law is not self.laws[0]:
-            maps.insert(0, law.map)
-            law = law.base
-        if not maps or law is not self.laws[0]:
-            raise Incompatible("only a path whose every step is a map can be inverted; this one has steps that are not")
+        maps = self.maps[checks.at_least("since", since, 0) :]
+        if not maps:
+            raise InputError(f"a path of {len(self)} steps has none to go back through since step {since}")
         return Pushforward(reference, Inverse(Compose(maps)))
 
     def __len__(self) -> int:

@@ -314,6 +314,22 @@ class Pushforward(Law):
             cloud = advance(cloud, map)
         return cloud
 
+    def rsample_and_log_prob(
+        self, n: int, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
+        """n samples y = T(x) and log ρ(y), both differentiable in the weights of the maps: x ~ base stays as drawn.
+
+        Raises: Unknown where the base has no density.
+        """
+        first, maps = self._chain(unfolded=True)
+        x = first.sample(n, generator)
+        value = first.log_prob(x)
+        for map in maps:
+            moved = map.transport(x, logdet=True)
+            assert moved.logdet is not None
+            x, value = moved.y, value - moved.logdet
+        return x, value
+
     def log_prob(self, y: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         first, maps = self._chain(unfolded=True)
         y = _points(y, self.like)

@@ -1,4 +1,4 @@
-"""Step sizes as sequences: constant and geometric."""
+"""Step sizes as sequences: constant, geometric, evened out, refined."""
 
 import math
 from abc import ABC, abstractmethod
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
+import numpy as np
+
 from wgf import checks
+from wgf.errors import InputError
 
 
 class Schedule(Sequence[float], ABC):
@@ -70,3 +73,32 @@ class Geometric(Schedule):
         except OverflowError:
             free = math.inf
         return free if self.cap is None else min(free, self.cap)
+
+
+def refined(taus: Sequence[float], parts: int) -> list[float]:
+    """Every step cut in `parts` equal ones."""
+    checks.at_least("parts", parts, 1)
+    return [tau / parts for tau in taus for _ in range(parts)]
+
+
+def evened(taus: Sequence[float], moved: Sequence[float], damping: float = 1.0) -> list[float]:
+    """As many step sizes of the same sum, at which steps are expected to move the law equally far.
+
+    With s_k = moved_1 + … + moved_k the length of the path by the time t_k = τ_1 + … + τ_k, the new times are those at
+    which the interpolated length is an even share of the whole. A step moves less far the nearer the flow is to its
+    end, so that it takes a few rounds: Xu, Cheng, Xie 2023 (arXiv 2212.14424), section 4.2.
+
+    Args: taus and moved, the steps and how far each went, W₂ or √E|x⁺ − x|², all above 0; damping in (0, 1], the share
+    of the way to the new times.
+    Raises: InputError for lists of other lengths, and for numbers outside these ranges.
+    """
+    if len(taus) != len(moved) or not len(taus):
+        raise InputError(f"evened needs a length moved for each step size, got {len(moved)} for {len(taus)}")
+    if not 0 < damping <= 1:
+        raise InputError(f"damping must lie in (0, 1], got {damping!r}")
+    for name, values in (("tau", taus), ("moved", moved)):
+        for value in values:
+            checks.positive(name, value)
+    times, lengths = (np.concatenate([[0.0], np.cumsum(values)]) for values in (taus, moved))
+    even = np.interp(np.linspace(0, lengths[-1], len(lengths)), lengths, times)
+    return np.diff(times + damping * (even - times)).tolist()

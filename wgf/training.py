@@ -71,7 +71,8 @@ class Adam(Recipe):
     average is
     scored and the best kept as a copy; retries, how many times a non-finite loss is answered by the best weights and
     half
-    the rate before `Diverged`.
+    the rate before `Diverged`; patience, after how many scorings in a row without a better one it ends (never, by
+    default).
     """
 
     iterations: int = 400
@@ -82,8 +83,11 @@ class Adam(Recipe):
     betas: tuple[float, float] = (0.9, 0.99)
     checks: int = 8
     retries: int = 3
+    patience: int | None = None
 
     def __post_init__(self) -> None:
+        if self.patience is not None:
+            checks.at_least("patience", self.patience, 1)
         for name in ("iterations", "batch", "checks"):
             checks.at_least(name, getattr(self, name), 1)
         checks.positive("rate", self.rate)
@@ -96,7 +100,7 @@ class Adam(Recipe):
         began, score = time.perf_counter(), objective.score()
         curve: Curve = [(0, score)]
         best_score = score if math.isfinite(score) else math.inf
-        rate, retries, iteration = self.rate, 0, 0
+        rate, retries, iteration, since = self.rate, 0, 0, 0
         optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas, fused=True)
         every = max(1, self.iterations // self.checks)
         while iteration < self.iterations:
@@ -126,10 +130,13 @@ class Adam(Recipe):
                 _assign(average, best)
                 optimiser = torch.optim.Adam(parameters, lr=rate, betas=self.betas, fused=True)
                 continue
+            since = 0 if score < best_score else since + 1
             if score < best_score:
                 best_score = score
                 _assign(best, average)
             if watch(Progress(iteration, self.iterations, score, time.perf_counter() - began)):
+                break
+            if self.patience is not None and since >= self.patience:
                 break
         _assign(parameters, best)
         if best_score == math.inf:

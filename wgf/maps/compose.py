@@ -69,7 +69,11 @@ class Compose(Map):
 
 
 class Inverse(Map):
-    """T⁻¹ as a map: noise to data, where T took data to noise. Autograd does not see through it."""
+    """T⁻¹ as a map: noise to data, where T took data to noise. Differentiable, in the point and in T's weights.
+
+    The solution x of T(x) = y is found without a graph; one Newton step x − ∇T(x)⁻¹(T(x) − y) with ∇T as it stands
+    does not move it and has its derivatives (implicit function theorem), as far as the first.
+    """
 
     def __init__(self, map: Map) -> None:
         super().__init__()
@@ -82,8 +86,15 @@ class Inverse(Map):
         self.map.redraw(key)
 
     def transport(self, x: Float[Tensor, "n d"], logdet: bool = False) -> Transport:
-        y, value = self.map.inverse(x, logdet)
-        return Transport(y, self.map.transport(y).cost, value)
+        tracked = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.map.parameters()))
+        y, value = self.map.inverse(x, logdet and not tracked)
+        if not tracked:
+            return Transport(y, self.map.transport(y).cost, value)
+        with torch.no_grad():
+            _, J = self.map.jacobian(y)
+        y = y - torch.linalg.solve(J, (self.map.transport(y).y - x)[..., None])[..., 0]
+        moved = self.map.transport(y, logdet)
+        return Transport(y, moved.cost, None if moved.logdet is None else -moved.logdet)
 
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:
         y, _ = self.map.inverse(x)

@@ -3,7 +3,7 @@
 from wgf.steppers.base import Certificate, Info, State, Stepper, Variational
 from wgf.steppers.crank_nicolson import CrankNicolson
 from wgf.steppers.critic_particles import CriticParticles
-from wgf.steppers.jko import JKO, Fresh, WarmStart, Weights
+from wgf.steppers.jko import JKO, Fresh, FromPath, WarmStart, Weights
 from wgf.steppers.langevin import AdjustedLangevin, Langevin
 from wgf.steppers.midpoint import Midpoint
 from wgf.steppers.particles import Particles
@@ -24,6 +24,7 @@ __all__ = [
     "CrankNicolson",
     "CriticParticles",
     "Fresh",
+    "FromPath",
     "Info",
     "Langevin",
     "Midpoint",

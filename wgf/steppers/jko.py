@@ -4,7 +4,7 @@ import copy
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from wgf import checks, keys
 from wgf.errors import Incompatible, InputError
 from wgf.functionals.base import Functional, HasVariation, Kind, OnAbsoluteDensity, OnDensity, OnSamples, Term, route
 from wgf.law import Cloud, Law
-from wgf.maps.base import Map, Transport
+from wgf.maps.base import Flow, Map, Transport
 from wgf.maps.compose import Inverse
 from wgf.steppers.base import Certificate, Info, Live, State, Variational, carried, draw, pushed
 from wgf.training import Adam, Recipe, Watch
@@ -47,6 +47,44 @@ class Weights(WarmStart):
     def __call__(self, template: Map, state: State) -> Map:
         map = Fresh()(template, state)
         remember(map, state.memory, "map")
+        return map
+
+
+class Chain(Protocol):
+    """What has a map for each step, as a path has."""
+
+    @property
+    def maps(self) -> list[Map]:
+        """The maps in the order in which they act."""
+
+
+@dataclass(frozen=True)
+class FromPath(WarmStart):
+    """The map of the same step of an earlier path, or, where that is cut in `parts`, of the same part of a step.
+
+    After the path's last step, the weights of the step before.
+    Args: path, whose maps have the template's form; parts ≥ 1, more than one for motions alone, in each of which the
+    template's steps are taken.
+    """
+
+    path: Chain
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        checks.at_least("parts", self.parts, 1)
+
+    def __call__(self, template: Map, state: State) -> Map:
+        step, part = divmod(state.step, self.parts)
+        if step >= len(self.path.maps):
+            return Weights()(template, state)
+        earlier = self.path.maps[step]
+        if self.parts > 1:
+            if not isinstance(earlier, Flow):
+                raise Incompatible(f"a {type(earlier).__name__} cannot be cut in parts, for it is not a motion")
+            earlier = earlier.split(self.parts)[part]
+        map = copy.deepcopy(template).to(state.x)
+        if not remember(map, {"map": dict(earlier.state_dict())}, "map"):
+            raise Incompatible(f"the maps of the earlier path are not of the form of this {type(template).__name__}")
         return map
 
 
