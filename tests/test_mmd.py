@@ -7,7 +7,7 @@ import torch
 import zoo
 from torch import Tensor
 
-from validation.two_sample import mmd2_biased, mmd2_unbiased, mmd_test, permuted
+from wgf.two_sample import mmd2_biased, mmd2_unbiased, mmd_test, permuted
 from wgf import MMD2, Gaussian, Particles, evolve
 from wgf.errors import InputError
 from wgf.kernels import Energy, Median, MultiScale
@@ -62,7 +62,7 @@ def test_both_estimators_are_their_double_sums():
 def test_each_pair_once_is_each_pair_twice(monkeypatch):
     x, y = draws(1, 0.5, 1.0, 45, 38, 5)
     whole = [float(estimate(GaussianKernel(1.1), x, y)) for estimate in (mmd2_unbiased, mmd2_biased)]
-    monkeypatch.setattr("validation.two_sample.HALVED", 7)
+    monkeypatch.setattr("wgf.two_sample.HALVED", 7)
     halved = [float(estimate(GaussianKernel(1.1), x, y)) for estimate in (mmd2_unbiased, mmd2_biased)]
     assert halved == pytest.approx(whole, rel=1e-11)
 
@@ -90,7 +90,7 @@ def test_the_permutation_test_sees_a_shift_and_its_p_is_never_zero():
 def test_permutations_by_a_matrix_and_by_sums_are_the_same(monkeypatch):
     pooled = zoo.randn(0, 40, 3)
     whole = permuted(GaussianKernel(1.0), pooled, 15, 20, seed=1)
-    monkeypatch.setattr("validation.two_sample.BYTES", 8 * 40 * 4 * 21)
+    monkeypatch.setattr("wgf.two_sample.BYTES", 8 * 40 * 4 * 21)
     torch.testing.assert_close(permuted(GaussianKernel(1.0), pooled, 15, 20, seed=1), whole, rtol=1e-10, atol=1e-13)
 
 

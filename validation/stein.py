@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from validation.two_sample import Discrepancy
+from wgf.two_sample import Discrepancy
 from wgf import checks
 from wgf.errors import InputError
 from wgf.functionals import Potential, score_of

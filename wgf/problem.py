@@ -2,11 +2,41 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from jaxtyping import Float
 from torch import Tensor
 
 from wgf.functionals.base import Functional, Term, functional
-from wgf.law import Law
+from wgf.law import Law, Pushforward
+from wgf.maps import Inverse, Map
+
+if TYPE_CHECKING:
+    from wgf.flow import Path
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A flow from data to noise, and what it is learnt from: the model is the noise, carried back.
+
+    Args: reference, the law π of the noise; frame, the map from the data's own units to the flow's; train (n, d) and
+    held (m, d), rows in their own units, the second never seen in training; names of the d columns.
+    """
+
+    reference: Law
+    frame: Map
+    train: Float[Tensor, "n d"]
+    held: Float[Tensor, "m d"]
+    names: tuple[str, ...]
+
+    def model(self, path: "Path", since: int = 0) -> Law:
+        """The law that `path` has learnt of the data, in their own units; of what its first `since` steps make of them.
+
+        log p(x) = log π(T(x)) + log|det ∇T(x)|, T the frame and all steps. Raises: as `Path.inverse`.
+        """
+        like = path.final.like
+        learnt = path.inverse(self.reference.to(like.dtype).to(like.device), since)
+        return learnt if since else Pushforward(learnt, Inverse(self.frame.to(like)))
 
 
 @dataclass(frozen=True)
@@ -15,7 +45,8 @@ class Problem:
 
     Args: functional, F; initial, ρ₀; horizon, a time above zero; exact, t ↦ the law at t, where it is known;
     observables, named functions (n, d) -> a number, of the particles; title, one line for tables and
-    figures; exact_energy, t ↦ F of the law at t, where it is known in closed form.
+    figures; exact_energy, t ↦ F of the law at t, where it is known in closed form; learning, where the flow carries data
+    to noise so that their law be learnt.
     """
 
     functional: Functional | Term
@@ -25,6 +56,14 @@ class Problem:
     observables: Mapping[str, Callable[[Tensor], float]] = field(default_factory=dict)
     title: str = ""
     exact_energy: Callable[[float], float] | None = None
+    learning: Learning | None = None
+
+    def learnt(self, path: "Path") -> Law:
+        """What a flow of this problem is run for: its last law, or the model of the data that it carried to noise.
+
+        Raises: Incompatible where a model needs steps that are maps, and these are none.
+        """
+        return path.final if self.learning is None else self.learning.model(path)
 
     @property
     def dim(self) -> int:

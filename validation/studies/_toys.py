@@ -10,7 +10,7 @@ from scipy.stats import rice
 from torch import Tensor
 
 from validation.metrics import Estimate
-from validation.two_sample import mmd2_unbiased
+from wgf.two_sample import mmd2_unbiased
 from wgf import Law, keys
 from wgf.kernels import Gaussian as GaussianKernel
 from wgf.kernels import Radial

@@ -243,10 +243,15 @@ class Dynamic(Flow):
     def refined(self, times: int) -> Self:
         """The same velocity in `times` as many steps, each as much smaller."""
         finer = copy.deepcopy(self)
-        finer.steps = self.steps * checks.at_least("times", times, 1)
-        if self.evaluation_steps is not None:
-            finer.evaluation_steps = self.evaluation_steps * times
+        finer.multiply(times)
         return finer
+
+    def multiply(self, times: int) -> None:
+        """Take `times` as many steps from now on, in training and in evaluation."""
+        self.scheme = self.scheme.finer(times)
+        self.steps *= checks.at_least("times", times, 1)
+        if self.evaluation_steps is not None:
+            self.evaluation_steps *= times
 
     def split(self, parts: int) -> list[Flow]:
         checks.at_least("parts", parts, 1)

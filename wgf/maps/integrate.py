@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
@@ -22,6 +22,10 @@ class Scheme(ABC):
     order: ClassVar[int]
     slack: float = 0.0
     """How far, relative to its size, the end may miss what the same scheme brings back to it."""
+
+    def finer(self, times: int) -> "Scheme":
+        """The scheme that goes with `times` as many steps: itself, where their number is not its own choice."""
+        return self
 
     @abstractmethod
     def integrate(
@@ -121,6 +125,9 @@ class Adaptive(Scheme):
     @property
     def slack(self) -> float:  # type: ignore[override]
         return 100 * max(self.rtol, self.atol)
+
+    def finer(self, times: int) -> "Adaptive":
+        return replace(self, rtol=self.rtol / times**self.order, atol=self.atol / times**self.order)
 
     def integrate(
         self, field: Field, state: Tuple, start: float, end: float, steps: int, parameters: Sequence[nn.Parameter] = ()

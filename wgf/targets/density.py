@@ -1,0 +1,43 @@
+"""Densities of data: rows carried to noise, so that noise carried back has their law."""
+
+import torch
+
+from wgf import checks
+from wgf.data import Dataset, EightGaussians, check_columns
+from wgf.functionals import Entropy, Potential, Quadratic
+from wgf.law import Empirical, Gaussian
+from wgf.maps import Standard
+from wgf.problem import Learning, Problem
+
+
+def density(
+    data: Dataset = EightGaussians(),
+    standardise: bool = True,
+    share: float = 0.8,
+    split: int = 0,
+    horizon: float = 25.0,
+) -> Problem:
+    """The flow of KL(ρ‖N(0, I)) from the rows of a data set: after it, N(0, I) carried back is their learnt law.
+
+    F = ∫ρ log ρ + ½∫|x|²dρ; F + (d/2) log 2π is the negative log-likelihood of the data by as many steps as were
+    taken, in the units of the flow. The model, `Learning.model`, is in the data's own: columns are standardised by the
+    training rows, and what that does to volumes is counted in the density.
+
+    Args: data; standardise, or take columns as they are; share of the rows that are trained on, in (0, 1), chosen by
+    the seed `split`; the others are held out; horizon, a time above 0.
+    Raises: InputError for an argument outside these ranges, for constant or doubled columns and too few rows, and as
+    `data.load`.
+    """
+    table = data.load()
+    check_columns(table)
+    train, held = table.split(share, split)
+    x = train.X.double()
+    d = x.shape[1]
+    frame = Standard.fit(x) if standardise else Standard(torch.zeros_like(x[0]), torch.ones_like(x[0]))
+    return Problem(
+        Entropy() + Potential(Quadratic(torch.eye(d, dtype=torch.float64))),
+        Empirical(frame(x)),
+        checks.positive("horizon", horizon),
+        title=f"Density of {type(data).__name__}, {len(x):,} rows in dimension {d}",
+        learning=Learning(Gaussian.standard(d, dtype=torch.float64), frame, x, held.X.double(), table.names),
+    )
