@@ -1,7 +1,8 @@
-"""Data sets as specs: planar laws, those that scikit-learn ships, those read from the folder that WGF_DATA names."""
+"""Data sets as specs: planar laws, what scikit-learn ships, the folder that WGF_DATA names, files of your own."""
 
 from wgf.data.bundled import BreastCancer, Diabetes, Digits, Wine
 from wgf.data.densities import Checkerboard, Circles, EightGaussians, SwissRoll, TwoSpirals
+from wgf.data.file import File
 from wgf.data.images import Mnist
 from wgf.data.planar import Moons, Pinwheel
 from wgf.data.posteriors import GermanCredit, Reference, ReferencePosterior
@@ -19,6 +20,7 @@ __all__ = [
     "Diabetes",
     "Digits",
     "EightGaussians",
+    "File",
     "GermanCredit",
     "Miniboone",
     "Mnist",
