@@ -86,6 +86,7 @@ from wgf.maps import (
     NeuralODE,
     OTFlow,
     Residual,
+    Standard,
     UNet,
 )
 from wgf.maps.integrate import Scheme
@@ -199,6 +200,7 @@ MAPS = [
     MapEntry("ICNN(3)", lambda dtype: ICNN(3, width=10, depth=3), identity=1e-4),
     MapEntry("UNet", lambda dtype: UNet(1, 2, 4, features=2, levels=1)),
     MapEntry("UNet, colour", lambda dtype: UNet(2, 4, 4, features=1)),
+    MapEntry("Standard", lambda dtype: Standard(doubles(1, -2).to(dtype), doubles(3, 0.5).to(dtype)), identity=None),
     moving("OTFlow(1)", lambda: OTFlow(1, width=8, steps=4), identity=1e-6),
     moving("OTFlow(2)", lambda: OTFlow(2, width=9, steps=5, scheme=Heun(), horizon=0.5), identity=1e-6),
     moving("OTFlow(3)", lambda: OTFlow(3, width=8, depth=4, rank=2, steps=4), identity=1e-6),

@@ -42,6 +42,7 @@ from wgf.maps import (
     NeuralODE,
     OTFlow,
     Residual,
+    Standard,
     UNet,
 )
 from wgf.observers import Metrics, Observer, ProgressBar
@@ -144,6 +145,7 @@ __all__ = [
     "SlicedW2",
     "Splitting",
     "SquaredHellinger",
+    "Standard",
     "TotalVariation",
     "UNet",
     "Unknown",

@@ -1,6 +1,7 @@
 """Data sets as specs: planar laws, what scikit-learn ships, the folder that WGF_DATA names, files of your own."""
 
 from wgf.data.bundled import BreastCancer, Diabetes, Digits, Wine
+from wgf.data.columns import check_columns
 from wgf.data.densities import Checkerboard, Circles, EightGaussians, SwissRoll, TwoSpirals
 from wgf.data.file import File
 from wgf.data.images import Mnist
@@ -34,6 +35,7 @@ __all__ = [
     "Table",
     "TwoSpirals",
     "Wine",
+    "check_columns",
     "grid_of_gaussians",
     "two_circles",
 ]

@@ -10,6 +10,7 @@ from wgf.maps.integrate import RK4, Euler, Heun
 from wgf.maps.neural_ode import Exact, Hutchinson, NeuralODE
 from wgf.maps.potential import OTFlow, PotentialFlow
 from wgf.maps.residual import Residual
+from wgf.maps.standard import Standard
 from wgf.maps.unet import UNet
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "OTFlow",
     "PotentialFlow",
     "Residual",
+    "Standard",
     "Static",
     "Transport",
     "UNet",
