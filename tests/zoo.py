@@ -92,6 +92,7 @@ from wgf.maps import (
 from wgf.maps.integrate import Scheme
 from wgf.networks import Activation, Relu, Silu, Tanh
 from wgf.pearson import PearsonII
+from wgf.pixels import Pixels
 from wgf.pooled import PooledMixture
 from wgf.problem import Problem
 from wgf.ring import Ring
@@ -484,6 +485,12 @@ LAWS = [
     ),
     LawEntry("Adapted", lambda: Adapted(distributions.MultivariateNormal(MEAN, COVARIANCE)), MEAN, COVARIANCE),
     LawEntry("Ring", lambda: Ring(2.0, 0.3), 0 * MEAN, (2 + 0.09) * EYE),
+    LawEntry(
+        "Pixels",
+        lambda: Pixels(doubles([1, 2, 0], [3, 0, 2]), (-0.9, 0), (1.8, 0.9)),
+        0.9 * doubles(0.25, 0.4375),
+        0.81 * doubles([0.6875 + 1 / 12, -0.015625], [-0.015625, 0.05859375 + 1 / 48]),
+    ),
     LawEntry("PearsonII", lambda: PearsonII(2, 4.0, 2.0), 0 * MEAN, 2 * EYE),
     LawEntry(
         "Empirical",

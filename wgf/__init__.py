@@ -47,6 +47,7 @@ from wgf.maps import (
 )
 from wgf.observers import Metrics, Observer, ProgressBar
 from wgf.pearson import PearsonII
+from wgf.pixels import Pixels
 from wgf.problem import Problem
 from wgf.ring import Ring
 from wgf.steppers import (
@@ -129,6 +130,7 @@ __all__ = [
     "Path",
     "PearsonChi2",
     "PearsonII",
+    "Pixels",
     "Potential",
     "PowerEntropy",
     "Previous",

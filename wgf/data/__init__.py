@@ -3,6 +3,7 @@
 from wgf.data.bundled import BreastCancer, Diabetes, Digits, Wine
 from wgf.data.columns import check_columns
 from wgf.data.densities import Checkerboard, Circles, EightGaussians, SwissRoll, TwoSpirals
+from wgf.data.drawn import Picture, Rose, Tree
 from wgf.data.file import File
 from wgf.data.images import Mnist
 from wgf.data.planar import Moons, Pinwheel
@@ -26,13 +27,16 @@ __all__ = [
     "Miniboone",
     "Mnist",
     "Moons",
+    "Picture",
     "Pinwheel",
     "Raetsch",
     "Reference",
     "ReferencePosterior",
+    "Rose",
     "SingleCell",
     "SwissRoll",
     "Table",
+    "Tree",
     "TwoSpirals",
     "Wine",
     "check_columns",

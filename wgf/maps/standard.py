@@ -12,8 +12,8 @@ from wgf.maps.base import Static, Transport, half_square
 class Standard(Static):
     """T(x) = (x − m)/s, coordinate by coordinate, with log|det ∇T| = −Σ log s and T⁻¹(y) = m + s y, all exact.
 
-    m, `mean`, and s, `scale`, are buffers, no weights: nothing is trained, and `reset` keeps them. Where ρ is the law of
-    the standardised rows, Pushforward(ρ, Inverse(T)) is that of the rows in their own units, with its density.
+    m, `mean`, and s, `scale`, are buffers, no weights: nothing is trained, and `reset` keeps them. Where ρ is the law
+    of the standardised rows, Pushforward(ρ, Inverse(T)) is that of the rows in their own units, with its density.
 
     Args: mean (d,); scale (d,), above zero, both in units of x.
     Raises: InputError for entries that are not finite, a scale that is not positive, or shapes that differ.
