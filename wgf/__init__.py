@@ -1,5 +1,6 @@
 """Wasserstein gradient flows: a functional, a stepper and a law, and any of the three can be exchanged."""
 
+from wgf.autoencoder import Autoencoder, PrincipalComponents, reconstruction_error, train_autoencoder
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic
 from wgf.errors import Diverged, Incompatible, InputError, NotInvertible, Unknown
 from wgf.flow import Path, evolve
@@ -86,6 +87,7 @@ __all__ = [
     "Affine",
     "Alpha",
     "Alternate",
+    "Autoencoder",
     "Base",
     "Blob",
     "Box",
@@ -134,6 +136,7 @@ __all__ = [
     "Potential",
     "PowerEntropy",
     "Previous",
+    "PrincipalComponents",
     "Problem",
     "ProgressBar",
     "Pushforward",
@@ -153,4 +156,6 @@ __all__ = [
     "Unknown",
     "Weights",
     "evolve",
+    "reconstruction_error",
+    "train_autoencoder",
 ]

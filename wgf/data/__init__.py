@@ -6,6 +6,7 @@ from wgf.data.densities import Checkerboard, Circles, EightGaussians, SwissRoll,
 from wgf.data.drawn import Picture, Rose, Tree
 from wgf.data.file import File
 from wgf.data.images import Mnist
+from wgf.data.latent import Latent, Learnt
 from wgf.data.planar import Moons, Pinwheel
 from wgf.data.posteriors import GermanCredit, Reference, ReferencePosterior
 from wgf.data.single_cell import SingleCell
@@ -24,6 +25,8 @@ __all__ = [
     "EightGaussians",
     "File",
     "GermanCredit",
+    "Latent",
+    "Learnt",
     "Miniboone",
     "Mnist",
     "Moons",
