@@ -105,6 +105,13 @@ def test_principal_components_are_those_of_the_first_sample():
     torch.testing.assert_close(by_rows(same), by_rows(first))
 
 
+def test_large_samples_are_thinned_and_say_so():
+    many = randn(0, 5000, 2)
+    for axis in panels(slices(many, Y[:, :2], [(0, 1)]))[:1] + panels(principal(many, Y[:, :2])):
+        assert len(dots(axis)) == 4000
+        assert "4,000 rows" in axis.get_legend_handles_labels()[1][0]
+
+
 def test_samples_without_a_plane_are_refused():
     with pytest.raises(InputError, match=r"k must be at most min\(n, d\) = 1"):
         principal(X[:, :1], Y[:, :1])

@@ -63,7 +63,7 @@ def slices(
     Args: pairs of different coordinates, counted from 0; names of all coordinates, x₁ … x_d by default.
     Raises: InputError for samples of different dimension, or pairs or names that do not fit it.
     """
-    x, y = _two(x, y)
+    x, y = map(_thinned, _two(x, y))
     names = _names(x.shape[1], names)
     _check_pairs(pairs, x.shape[1])
     figure = Figure(figsize=(7.6, 3.6 * len(pairs)), layout="constrained")
@@ -91,7 +91,8 @@ def principal(
     figure = Figure(figsize=(5.6, 5.0), layout="constrained")
     axis = figure.subplots()
     for sample, colour, label in zip((x, y), (EXACT, OURS), labels, strict=True):
-        _dots(axis, frame.encode(sample), colour, f"{label}, {len(sample):,} rows")
+        shown = frame.encode(_thinned(sample))
+        _dots(axis, shown, colour, f"{label}, {len(shown):,} rows")
     axis.set_aspect("equal", adjustable="datalim")
     said = [f"principal component {k} ({share:.0%} of the variance)" for k, share in enumerate(shares.tolist(), 1)]
     finish(axis, f"Principal components of the {labels[0]}", *said)
@@ -99,8 +100,11 @@ def principal(
 
 
 def _dots(axis: Axes, x: Tensor, colour: str, label: str) -> None:
-    shown = x[torch.randperm(len(x), generator=keys.generator(0))[:DOTS]]
-    axis.plot(shown[:, 0], shown[:, 1], ".", color=colour, ms=3, alpha=0.4, mew=0, label=label)
+    axis.plot(x[:, 0], x[:, 1], ".", color=colour, ms=3, alpha=0.4, mew=0, label=label)
+
+
+def _thinned(x: Tensor) -> Tensor:
+    return x[torch.randperm(len(x), generator=keys.generator(0))[:DOTS]]
 
 
 def _two(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
