@@ -79,6 +79,7 @@ def test_delimiters_and_headers_are_found(tmp_path, delimiter, names):
     [
         ('\ufeffa,"b;c"\r\n1, 2\r\n3,4\r\n\r\n\r\n', ("a", "b;c"), [[1, 2], [3, 4]]),
         ("1,label\n2,3\n", ("1", "label"), [[2, 3]]),  # text above a number
+        ('a, "b, c"\n1, "2"\n', ("a", "b, c"), [[1, 2]]),
         ("7\n8", ("x1",), [[7], [8]]),
         ("1e3;-.5", ("x1", "x2"), [[1000, -0.5]]),
     ],
@@ -225,7 +226,10 @@ def test_bad_npz_files_are_refused(tmp_path, arrays, match):
 
 
 def test_bad_labels_in_npz_files_are_refused(tmp_path):
-    np.savez(tmp_path / "table.npz", x=X.numpy(), y=np.zeros(5), z=np.array(["a", "b", "", "a", "a", "a"]))
+    days = np.arange(6).astype("datetime64[D]")
+    np.savez(tmp_path / "table.npz", x=X.numpy(), y=np.zeros(5), z=np.array(["a", "b", "", "a", "a", "a"]), t=days)
+    with pytest.raises(InputError, match=r"the labels 't' must be 6 numbers or words, got datetime64"):
+        File(str(tmp_path / "table.npz"), label="t").load()
     with pytest.raises(InputError, match=r"the labels 'y' must be 6 numbers or words, got float64 \(5,\)"):
         File(str(tmp_path / "table.npz"), label="y").load()
     with pytest.raises(InputError, match=r"row 3, column 'z': the value is missing"):
