@@ -16,7 +16,7 @@ FLOORS = (  # of wgf, from the ground up: each may import itself and those befor
     {"errors"},
     {"checks", "keys", "tree"},
     {"law"},
-    {"pearson", "pooled", "ring"},
+    {"pearson", "pixels", "pooled", "ring"},
     {"autodiff", "convolutions", "kernels", "networks", "shards"},
     {"functionals", "critics", "training"},
     {"fitting"},

@@ -88,11 +88,13 @@ from wgf.maps import (
     NeuralODE,
     OTFlow,
     Residual,
+    Standard,
     UNet,
 )
 from wgf.maps.integrate import RungeKutta, Scheme
 from wgf.networks import Activation, Relu, Silu, Tanh
 from wgf.pearson import PearsonII
+from wgf.pixels import Pixels
 from wgf.pooled import PooledMixture
 from wgf.problem import Problem
 from wgf.ring import Ring
@@ -199,6 +201,7 @@ MAPS = [
     MapEntry("ICNN(3)", lambda dtype: ICNN(3, width=10, depth=3), identity=1e-4),
     MapEntry("UNet", lambda dtype: UNet(1, 2, 4, features=2, levels=1)),
     MapEntry("UNet, colour", lambda dtype: UNet(2, 4, 4, features=1)),
+    MapEntry("Standard", lambda dtype: Standard(doubles(1, -2).to(dtype), doubles(3, 0.5).to(dtype)), identity=None),
     moving("OTFlow(1)", lambda: OTFlow(1, width=8, steps=4), identity=1e-6),
     moving("OTFlow(2)", lambda: OTFlow(2, width=9, steps=5, scheme=Heun(), horizon=0.5), identity=1e-6),
     moving("OTFlow(3)", lambda: OTFlow(3, width=8, depth=4, rank=2, steps=4), identity=1e-6),
@@ -486,6 +489,12 @@ LAWS = [
     ),
     LawEntry("Adapted", lambda: Adapted(distributions.MultivariateNormal(MEAN, COVARIANCE)), MEAN, COVARIANCE),
     LawEntry("Ring", lambda: Ring(2.0, 0.3), 0 * MEAN, (2 + 0.09) * EYE),
+    LawEntry(
+        "Pixels",
+        lambda: Pixels(doubles([1, 2, 0], [3, 0, 2]), (-0.9, 0), (1.8, 0.9)),
+        0.9 * doubles(0.25, 0.4375),
+        0.81 * doubles([0.6875 + 1 / 12, -0.015625], [-0.015625, 0.05859375 + 1 / 48]),
+    ),
     LawEntry("PearsonII", lambda: PearsonII(2, 4.0, 2.0), 0 * MEAN, 2 * EYE),
     LawEntry(
         "Empirical",

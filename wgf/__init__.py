@@ -1,5 +1,6 @@
 """Wasserstein gradient flows: a functional, a stepper and a law, and any of the three can be exchanged."""
 
+from wgf.autoencoder import Autoencoder, PrincipalComponents, reconstruction_error, train_autoencoder
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic
 from wgf.errors import Diverged, Incompatible, InputError, NotInvertible, Unknown
 from wgf.flow import Path, evolve
@@ -42,10 +43,12 @@ from wgf.maps import (
     NeuralODE,
     OTFlow,
     Residual,
+    Standard,
     UNet,
 )
 from wgf.observers import Metrics, Observer, ProgressBar
 from wgf.pearson import PearsonII
+from wgf.pixels import Pixels
 from wgf.problem import Problem
 from wgf.ring import Ring
 from wgf.steppers import (
@@ -85,6 +88,7 @@ __all__ = [
     "Affine",
     "Alpha",
     "Alternate",
+    "Autoencoder",
     "Base",
     "Blob",
     "Box",
@@ -130,9 +134,11 @@ __all__ = [
     "Path",
     "PearsonChi2",
     "PearsonII",
+    "Pixels",
     "Potential",
     "PowerEntropy",
     "Previous",
+    "PrincipalComponents",
     "Problem",
     "ProgressBar",
     "Pushforward",
@@ -146,9 +152,12 @@ __all__ = [
     "SlicedW2",
     "Splitting",
     "SquaredHellinger",
+    "Standard",
     "TotalVariation",
     "UNet",
     "Unknown",
     "Weights",
     "evolve",
+    "reconstruction_error",
+    "train_autoencoder",
 ]

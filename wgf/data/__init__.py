@@ -1,8 +1,12 @@
-"""Data sets as specs: planar laws, those that scikit-learn ships, those read from the folder that WGF_DATA names."""
+"""Data sets as specs: planar laws, what scikit-learn ships, the folder that WGF_DATA names, files of your own."""
 
 from wgf.data.bundled import BreastCancer, Diabetes, Digits, Wine
+from wgf.data.columns import check_columns
 from wgf.data.densities import Checkerboard, Circles, EightGaussians, SwissRoll, TwoSpirals
+from wgf.data.drawn import Picture, Rose, Tree
+from wgf.data.file import File
 from wgf.data.images import Mnist
+from wgf.data.latent import Latent, Learnt
 from wgf.data.planar import Moons, Pinwheel
 from wgf.data.posteriors import GermanCredit, Reference, ReferencePosterior
 from wgf.data.single_cell import SingleCell
@@ -19,19 +23,26 @@ __all__ = [
     "Diabetes",
     "Digits",
     "EightGaussians",
+    "File",
     "GermanCredit",
+    "Latent",
+    "Learnt",
     "Miniboone",
     "Mnist",
     "Moons",
+    "Picture",
     "Pinwheel",
     "Raetsch",
     "Reference",
     "ReferencePosterior",
+    "Rose",
     "SingleCell",
     "SwissRoll",
     "Table",
+    "Tree",
     "TwoSpirals",
     "Wine",
+    "check_columns",
     "grid_of_gaussians",
     "two_circles",
 ]

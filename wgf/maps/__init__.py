@@ -10,6 +10,7 @@ from wgf.maps.integrate import RK4, Adaptive, Euler, Heun
 from wgf.maps.neural_ode import Exact, FiniteDifference, Hutchinson, NeuralODE
 from wgf.maps.potential import OTFlow, PotentialFlow
 from wgf.maps.residual import Residual
+from wgf.maps.standard import Standard
 from wgf.maps.unet import UNet
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "OTFlow",
     "PotentialFlow",
     "Residual",
+    "Standard",
     "Static",
     "Transport",
     "UNet",
