@@ -7,12 +7,12 @@ import torch
 import zoo
 from torch import Tensor
 
-from wgf.two_sample import mmd2_biased, mmd2_unbiased, mmd_test, permuted
 from wgf import MMD2, Gaussian, Particles, evolve
 from wgf.errors import InputError
 from wgf.kernels import Energy, Median, MultiScale
 from wgf.kernels import Gaussian as GaussianKernel
 from wgf.law import Cloud
+from wgf.two_sample import mmd2_biased, mmd2_unbiased, mmd_test, permuted
 
 
 def between_gaussians(shift: float, scale: float, bandwidth: float, dim: int) -> float:

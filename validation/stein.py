@@ -3,7 +3,6 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from wgf.two_sample import Discrepancy
 from wgf import checks
 from wgf.errors import InputError
 from wgf.functionals import Potential, score_of
@@ -11,6 +10,7 @@ from wgf.functionals.base import Pointwise
 from wgf.functionals.ksd import scores
 from wgf.functionals.stein import stein_totals
 from wgf.kernels import Bandwidth, Fixed, Radial
+from wgf.two_sample import Discrepancy
 
 
 def ksd2_u(kernel: Radial | Bandwidth, x: Float[Tensor, "n d"], score: Pointwise | Potential | Tensor) -> Discrepancy:

@@ -80,7 +80,10 @@ def list_() -> None:
 
 @app.command()
 def run(
-    target: Annotated[str, typer.Argument(help="A problem (see wgf list) or a spec, FILE.toml.", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Argument(help="A problem (see wgf list), FILE.toml, or data: .csv, .npz, .parquet.", show_default=False),
+    ],
     out: Annotated[Path, typer.Option(help="The run folder: empty, or nothing yet.", show_default=False)],
     stepper: Annotated[str | None, typer.Option(help="A stepper (jko by default).")] = None,
     method: Annotated[str | None, typer.Option(help="A published method, in place of a stepper.")] = None,
@@ -114,7 +117,7 @@ def resume(folder: Folder) -> None:
     from wgf import runs
 
     experiment, path = runs.load(folder)
-    if len(path) == len(experiment.taus):
+    if experiment.ended(path):
         typer.echo(f"{folder} has taken all of its {len(path)} steps", err=True)
         _report(folder, experiment, path)
     else:
@@ -136,33 +139,39 @@ def sample(
     n: Annotated[int, typer.Option("-n", parser=_whole, metavar="N", help="How many rows.")] = 1000,
     seed: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Seed of the draws.")] = 0,
 ) -> None:
-    """Draw fresh rows of the law where a run ended (of its particles, where its steps were no maps)."""
+    """Draw fresh rows of what a run has learnt: of its data, or of the law where it ended."""
     from wgf import checks, keys, runs, samples
 
     checks.at_least("-n", n, 1)
-    _, path = runs.load(folder)
-    samples.save_rows(out, path.final.sample(n, keys.generator(seed, device=path.final.like.device)))
-    typer.echo(f"{n} rows of {path.final.dim} in {out}")
+    experiment, path = runs.load(folder)
+    law, learning = experiment.problem.learnt(path), experiment.problem.learning
+    rows = law.sample(n, keys.generator(seed, device=law.like.device))
+    samples.save_rows(out, rows, None if learning is None else list(learning.names))
+    typer.echo(f"{n} rows of {law.dim} in {out}")
 
 
 @app.command()
 def score(
     folder: Folder,
-    rows: Annotated[Path, typer.Argument(help="FILE.csv or FILE.npz.", show_default=False)],
+    rows: Annotated[Path, typer.Argument(help="FILE.csv, .npz or .parquet.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Each row's log-density, FILE.csv or FILE.npz.")] = None,
 ) -> None:
-    """The log-density of rows under the law where a run ended, in nats."""
+    """The log-density of rows under what a run has learnt, in nats, with the integrator's share where there is one."""
     import torch
 
-    from wgf import runs, samples
+    from wgf import runs, samples, scoring
 
-    _, path = runs.load(folder)
-    x = samples.load_rows(rows, path.final.dim)
-    value = path.final.to(torch.float64).log_prob(x)
-    error = float(value.std(correction=0)) / len(value) ** 0.5
-    typer.echo(f"mean log-density of {len(value)} rows: {float(value.mean()):.4f} ± {error:.2g} nats")
+    experiment, path = runs.load(folder)
+    law, learning = experiment.problem.learnt(path), experiment.problem.learning
+    x = samples.load_rows(rows, law.dim, None if learning is None else learning.names)
+    found = scoring.score(law, x)
+    shared = f" (by the integrator ± {found.integrator:.2g})" if found.integrator else ""
+    typer.echo(
+        f"mean log-density of {found.rows} rows: {-found.nll:.4f} ± {found.standard_error:.2g} nats{shared},"
+        f" {found.bits:.4f} bits a dimension"
+    )
     if out is not None:
-        samples.save_rows(out, value[:, None], ["log_density"])
+        samples.save_rows(out, scoring.log_density(law.to(torch.float64), x)[:, None], ["log_density"])
 
 
 @app.command()
@@ -241,13 +250,20 @@ def _flow(folder: Path, experiment: "Experiment", go: "Callable[[Any], Flow]") -
 
 
 def _report(folder: Path, experiment: "Experiment", path: "Flow") -> None:
-    from wgf import plotting, runs, tables
+    from wgf import heldout, plotting, portraits, runs, tables
 
     console = Console()
     console.print(tables.steps_of_run(experiment.problem.title or str(folder), runs.rows(folder)))
-    if len(path):
-        file = runs.add_figure(folder, plotting.figure_of_run(experiment.problem, path))
-        console.print(f"figure: {file}", soft_wrap=True, highlight=False)
+    if not len(path):
+        return
+    if experiment.problem.learning is None:
+        figure = plotting.figure_of_run(experiment.problem, path)
+    else:
+        figure = portraits.figure_of_learning(experiment.problem, path)
+        if experiment.ended(path):
+            console.print(tables.held_out(heldout.kept(folder, experiment, path)))
+    file = runs.add_figure(folder, figure)
+    console.print(f"figure: {file}", soft_wrap=True, highlight=False)
 
 
 def _refused(error: Exception) -> int:

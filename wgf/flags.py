@@ -11,6 +11,11 @@ from wgf.components import Table, as_table, kind_of
 from wgf.errors import SpecError
 from wgf.steppers import Stepper
 
+TABLES = (".csv", ".npz", ".parquet")
+"""The endings of files that are data, not specs."""
+FIVE = {"tau": 5.0, "steps": 5}
+"""Steps that learn a density, where nothing is said of them: several do as well at any size."""
+
 
 def assemble(
     target: str,
@@ -23,14 +28,20 @@ def assemble(
     settings: Iterable[str] = (),
     method: str | None = None,
 ) -> Table:
-    """The spec of `target`, a problem or a .toml file, under the flags; checked only when it is built.
+    """The spec of `target`, a problem, a .toml file or a table of data, under the flags; checked only when it is built.
+
+    A table, FILE.csv, .npz or .parquet, stands for the density of its rows, learnt by JKO-Flow in five steps.
 
     A tau or a number of steps replaces the file's whole schedule, and another stepper or method all of the file's.
     Raises: SpecError for both a stepper and a method.
     """
     if stepper is not None and method is not None:
         raise SpecError(f"--stepper {stepper} and --method {method} both say how to step; keep one of them")
-    raw = spec.read(Path(target)) if target.endswith(".toml") else {"problem": {"type": target}}
+    raw = _said(target)
+    if target.endswith(TABLES):
+        method = "jko-flow" if stepper is None and method is None else method
+        if tau is None and steps is None:
+            raw |= FIVE
     if stepper is not None and as_table(raw.get("stepper", {}), "stepper").get("type") != stepper:
         raw["stepper"] = {"type": stepper}
     if method is not None and as_table(raw.get("method", {}), "method").get("type") != method:
@@ -47,6 +58,14 @@ def assemble(
     if particles is not None:
         put(raw, _particles(raw), particles, f"--particles {particles}")
     return raw
+
+
+def _said(target: str) -> Table:
+    if target.endswith(".toml"):
+        return spec.read(Path(target))
+    if target.endswith(TABLES):
+        return {"problem": {"type": "density", "data": {"type": "file", "path": str(Path(target).resolve())}}}
+    return {"problem": {"type": target}}
 
 
 def override(raw: Table, setting: str) -> None:

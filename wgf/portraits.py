@@ -12,8 +12,10 @@ from torch import Tensor
 from wgf import checks, keys
 from wgf.autoencoder import PrincipalComponents
 from wgf.errors import InputError
+from wgf.flow import Path
 from wgf.law import Law
-from wgf.plotting import DOTS, EXACT, OURS, finish
+from wgf.plotting import DOTS, EXACT, OURS, energy, finish
+from wgf.problem import Problem
 
 GRID = 256
 """Cells along each side of a heat map."""
@@ -96,6 +98,37 @@ def principal(
     axis.set_aspect("equal", adjustable="datalim")
     said = [f"principal component {k} ({share:.0%} of the variance)" for k, share in enumerate(shares.tolist(), 1)]
     finish(axis, f"Principal components of the {labels[0]}", *said)
+    return figure
+
+
+def figure_of_learning(problem: Problem, path: Path) -> Figure:
+    """F along the path, and held-out rows beside as many samples of the model: on the line by histograms, in the plane
+    as they are, otherwise in the plane of their principal components; in the data's own units.
+    """
+    learning = problem.learning
+    assert learning is not None
+    held, model = learning.held.cpu().double(), learning.model(path)
+    drawn = model.sample(min(len(held), DOTS), keys.generator(0, device=model.like.device)).cpu().double()
+    figure = Figure(figsize=(13.2, 4.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    figure.suptitle(f"{problem.title}, {len(path)} steps to t = {path.times[-1]:g}")
+    energy(left, problem, path)
+    titles = (f"{len(held):,} held-out rows", f"{len(drawn):,} samples of the model")
+    if problem.dim == 1:
+        for axis, sample, colour, title in zip((middle, right), (held, drawn), (EXACT, OURS), titles, strict=True):
+            axis.hist(sample[:, 0].numpy(), bins=60, density=True, color=colour, alpha=0.5)
+            finish(axis, title, learning.names[0], "density")
+        return figure
+    x, y, names = held, drawn, learning.names[:2]
+    if problem.dim > 2:
+        frame = PrincipalComponents.fit(learning.frame(held), 2)
+        x, y = (frame.encode(learning.frame(sample)) for sample in (held, drawn))
+        names = ("principal component 1, standardised", "principal component 2, standardised")
+    for axis, sample, colour, title in zip((middle, right), (x, y), (EXACT, OURS), titles, strict=True):
+        shown = _thinned(sample)
+        _dots(axis, shown, colour, "" if len(shown) == len(sample) else f"{len(shown):,} of them")
+        finish(axis, title, *names)
+    right.set(xlim=middle.get_xlim(), ylim=middle.get_ylim())
     return figure
 
 

@@ -45,8 +45,8 @@ class Problem:
 
     Args: functional, F; initial, ρ₀; horizon, a time above zero; exact, t ↦ the law at t, where it is known;
     observables, named functions (n, d) -> a number, of the particles; title, one line for tables and
-    figures; exact_energy, t ↦ F of the law at t, where it is known in closed form; learning, where the flow carries data
-    to noise so that their law be learnt.
+    figures; exact_energy, t ↦ F of the law at t, where it is known in closed form; learning, where the flow carries
+    data to noise so that their law be learnt.
     """
 
     functional: Functional | Term

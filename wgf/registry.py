@@ -161,7 +161,8 @@ def is_component(annotation: Any) -> bool:
     """Whether an annotation is a class of components, such as Map or Critic."""
     if get_origin(annotation) is not None or plain(annotation) or annotation is object:
         return False
-    return isinstance(annotation, type) and bool(candidates(annotation))
+    named = isinstance(annotation, type) and not getattr(annotation, "_is_protocol", False)
+    return named and bool(candidates(annotation))
 
 
 def a(kind: type) -> str:

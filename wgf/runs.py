@@ -61,6 +61,8 @@ def proceed(folder: Folder, experiment: Experiment, path: Path, observers: Seque
     """Go on with the run in `folder` from what `load` found there."""
     saver = Saver(experiment, manifest.read(folder))
     saver.tidy()
+    if experiment.ended(path):
+        return path
     return _evolve(experiment, experiment.taus[len(path) :], path, [saver, *observers])
 
 
@@ -197,7 +199,16 @@ def _evolve(experiment: Experiment, taus: Sequence[float], path: Path | None, ob
     problem = experiment.problem
     shards.refuse("a run folder", "use evolve, and keep path.final, which holds all particles")
     told = [Optimality(), *observers]
-    return evolve(problem.F, experiment.stepper, problem.initial, taus, seed=experiment.seed, observers=told, path=path)
+    return evolve(
+        problem.F,
+        experiment.stepper,
+        problem.initial,
+        taus,
+        seed=experiment.seed,
+        observers=told,
+        stop=experiment.stop,
+        path=path,
+    )
 
 
 def _experiment(folder: Folder) -> Experiment:

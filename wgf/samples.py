@@ -2,6 +2,7 @@
 
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wgf import checks
+from wgf.data import File
 from wgf.errors import InputError
 
 
@@ -24,16 +26,23 @@ def save_rows(file: Path, x: Float[Tensor, "n d"], names: list[str] | None = Non
         np.savetxt(file, columns, delimiter=",", header=header, comments="", fmt="%.9g")
 
 
-def load_rows(file: Path, dim: int) -> Float[Tensor, "n d"]:
-    """Rows of length `dim`, float64. Raises: InputError for a file that cannot be read, NaN, or another width."""
+def load_rows(file: Path, dim: int, names: Sequence[str] | None = None) -> Float[Tensor, "n d"]:
+    """Rows of length `dim`, float64, from .csv, .npz or .parquet; by their `names` where the file has a header of them.
+
+    Raises: InputError for a file that cannot be read, missing values, NaN, or another width.
+    """
+    if names is not None:
+        found = File(str(file)).load()
+        chosen = [found.names.index(name) for name in names] if set(names) <= set(found.names) else slice(None)
+        return checks.rows(str(file), found.X[:, chosen].double(), dim)
     _suffix(file)
     try:
-        found = _npz(file) if file.suffix == ".npz" else _csv(file)
+        rows = _npz(file) if file.suffix == ".npz" else _csv(file)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} does not hold rows of numbers: {error}") from error
-    return checks.rows(str(file), torch.from_numpy(np.asarray(found, dtype=np.float64)), dim)
+    return checks.rows(str(file), torch.from_numpy(np.asarray(rows, dtype=np.float64)), dim)
 
 
 def _suffix(file: Path) -> None:

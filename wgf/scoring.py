@@ -1,4 +1,4 @@
-"""What a density is worth on rows it has not seen: negative log-likelihood, bits, and the integrator's share in them."""
+"""What a density is worth on rows it has not seen: negative log-likelihood, bits, the integrator's share in them."""
 
 import copy
 import math
@@ -17,8 +17,8 @@ from wgf.maps import Dynamic
 class Score:
     """Of n rows in dimension d under a density: nll = −(1/n) Σ log ρ(x_i), in nats a row, with its standard error.
 
-    bits, a dimension: nll / (d log 2). integrator, |nll − nll'| with nll' by motions in steps half as large, 0 where the
-    law has no motion: what of nll is due to the integrator.
+    bits, a dimension: nll / (d log 2). integrator, |nll − nll'| with nll' by motions in steps half as large, 0 where
+    the law has no motion: what of nll is due to the integrator.
     """
 
     rows: int

@@ -3,24 +3,26 @@
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path as File
 from typing import Any, Literal
 
 import tomli_w
 import torch
 
 from wgf import checks, registry
-from wgf.components import Reader, Table, as_table, refuse_unknown, scalar
+from wgf.components import Reader, Table, as_table, kind_of, refuse_unknown, scalar
 from wgf.errors import SpecError
+from wgf.flow import Path, Stop
 from wgf.problem import Problem
 from wgf.schedule import Constant, Schedule
 from wgf.steppers import Stepper
+from wgf.stopping import Settled
 
 PROBLEMS = "wgf.problems"
 """The entry points that name the problems."""
 METHODS = "wgf.methods"
 """The entry points that name the published methods: functions that return a stepper."""
-ROOT = ("seed", "dtype", "tau", "steps", "taus", "schedule", "problem", "stepper", "method")
+ROOT = ("seed", "dtype", "tau", "steps", "taus", "schedule", "settled", "problem", "stepper", "method")
 """The keys of a spec."""
 STEPS = 9
 """How many steps cover a problem's horizon where a spec gives neither their size nor their number."""
@@ -28,21 +30,29 @@ STEPS = 9
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a run is: a problem, a stepper, step sizes and a seed; `spec` says it in full, where it can be said."""
+    """All that a run is: a problem, a stepper, step sizes, a seed, and a rule that may end it before the last step.
+
+    `spec` says it in full, where it can be said.
+    """
 
     problem: Problem
     stepper: Stepper
     taus: Sequence[float]
     seed: int = 0
     spec: Mapping[str, Any] | None = None
+    stop: Stop | None = None
+
+    def ended(self, path: Path) -> bool:
+        """Whether `path` has nothing left to take: all steps, or a step after which the rule ended it."""
+        return len(path) == len(self.taus) or (self.stop is not None and self.stop(path))
 
 
 def build(raw: Mapping[str, Any]) -> Experiment:
     """The experiment that a spec describes; its `spec` is complete: every default written out, None left out.
 
     Keys: problem and stepper (or method), names or tables with a `type`; the steps as tau and steps, as taus, or as a
-    schedule (by default 9 equal ones to the problem's horizon); seed (0); dtype of the particles, "float32" or
-    "float64".
+    schedule (by default 9 equal ones to the problem's horizon); settled, a displacement √E|x⁺ − x|² of a step below
+    which it is the last; seed (0); dtype of the particles, "float32" or "float64".
     Raises: SpecError, one sentence that names the key's full path, its value, and what is valid.
     """
     refuse_unknown(raw, ROOT, "")
@@ -51,9 +61,11 @@ def build(raw: Mapping[str, Any]) -> Experiment:
     problem_table, problem = _problem(raw)
     problem = replace(problem, initial=problem.initial.to(getattr(torch, dtype)))
     said, taus = _taus(raw, problem.horizon)
-    mover, stepper = _stepper(raw, problem.dim)
-    spec = {"seed": seed, "dtype": dtype, **said, "problem": problem_table, **mover}
-    return Experiment(problem, stepper, taus, seed, spec)
+    mover, stepper = _stepper(raw, problem)
+    ending = {"settled": scalar(float, raw["settled"], "settled")} if "settled" in raw else {}
+    stop = Settled(_positive("settled", ending["settled"])) if ending else None
+    spec = {"seed": seed, "dtype": dtype, **said, **ending, "problem": problem_table, **mover}
+    return Experiment(problem, stepper, taus, seed, spec, stop)
 
 
 def resolve(raw: Mapping[str, Any]) -> Table:
@@ -61,7 +73,7 @@ def resolve(raw: Mapping[str, Any]) -> Table:
     return dict(build(raw).spec or {})
 
 
-def read(file: Path) -> Table:
+def read(file: File) -> Table:
     """The spec in a TOML file. Raises: SpecError where it cannot be read."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -101,16 +113,27 @@ def method(table: Table) -> Callable[..., Stepper]:
     return made
 
 
-def _stepper(raw: Mapping[str, Any], dim: int) -> tuple[Table, Stepper]:
+def _stepper(raw: Mapping[str, Any], problem: Problem) -> tuple[Table, Stepper]:
     """How the spec says its stepper, written out: by itself, or by a method."""
+    reader = Reader(problem.dim)
     if "method" not in raw:
-        table, stepper = Reader(dim).component(Stepper, raw.get("stepper", {}), "stepper")
+        table = as_table(raw.get("stepper", {}), "stepper")
+        table = _all_rows(kind_of(Stepper, table, "stepper"), table, problem)
+        table, stepper = reader.component(Stepper, table, "stepper")
         return {"stepper": table}, stepper
     if "stepper" in raw:
         raise SpecError("the stepper is given twice, by stepper and by method; keep one of them")
     table = as_table(raw["method"], "method")
-    said, made = Reader(dim).call(method(table), table, "method")
+    factory = method(table)
+    said, made = reader.call(factory, _all_rows(factory, table, problem), "method")
     return {"method": {"type": table["type"], **said}}, made
+
+
+def _all_rows(factory: Callable[..., Any], table: Table, problem: Problem) -> Table:
+    """`table` with as many particles as there are rows to learn from, where their number is not said."""
+    if problem.learning is None or "particles" in table or "particles" not in registry.parameters(factory):
+        return table
+    return {**table, "particles": len(problem.learning.train)}
 
 
 def _taus(raw: Mapping[str, Any], horizon: float) -> tuple[Table, Sequence[float]]:

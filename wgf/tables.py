@@ -3,10 +3,13 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from wgf.heldout import HeldOut
 
 SHOWN = 24  # steps that a table shows at most
 
@@ -37,6 +40,22 @@ def steps_of_run(title: str, rows: Sequence[Row]) -> Table:
         table.add_row(*(texts[name][k] for name in kept))
     if len(chosen) < len(rows):
         table.title = f"{escaped(title)} ({len(chosen)} of {len(rows)} lines)"
+    return table
+
+
+def held_out(found: "HeldOut") -> Table:
+    """What a learnt density is worth on the rows it has not seen."""
+    title = f"{found.model.rows:,} held-out rows"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    for name, seen in (("", found.model), (" by a Gaussian of the training rows", found.gaussian)):
+        table.add_row(f"negative log-likelihood{name} [nats]", f"{seen.nll:.4f} ± {seen.standard_error:.2g}")
+    table.add_row("bits a dimension", f"{found.model.bits:.4f}")
+    table.add_row("of the likelihood, by halving the integrator's steps [nats]", f"{found.model.integrator:.1g}")
+    table.add_row(escaped(found.kernel), f"{found.mmd2:.2g}, p = {found.p_mmd2:.2g}")
+    if found.accuracy is not None:
+        table.add_row("accuracy of a classifier (chance: 0.5)", f"{found.accuracy:.3f}, p = {found.p_accuracy:.2g}")
     return table
 
 

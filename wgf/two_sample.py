@@ -168,8 +168,8 @@ def classifier_test(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], seed: int 
     """The two-sample test of a classifier: gradient-boosted trees by scikit-learn, cross-validated.
 
     Source: Lopez-Paz and Oquab, *Revisiting classifier two-sample tests*, ICLR 2017, arXiv 1610.06545. As many rows are
-    taken of each sample as the smaller has. Raises: InputError for fewer rows than folds, other widths, rows that are not
-    finite, and where scikit-learn is missing.
+    taken of each sample as the smaller has. Raises: InputError for fewer rows than folds, other widths, rows that are
+    not finite, and where scikit-learn is missing.
     """
     checks.at_least("folds", folds, 2)
     y = checks.rows("y", y)
@@ -188,6 +188,6 @@ def classifier_test(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], seed: int 
     judge = HistGradientBoostingClassifier(max_iter=100, random_state=seed)
     said = cross_val_predict(judge, rows, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=seed))
     accuracy = float((said == labels).mean())
-    chance = 0.5 / math.sqrt(2 * each)
-    error = math.sqrt(max(accuracy * (1 - accuracy), 0.0) / (2 * each))
-    return ClassifierTest(accuracy, error, 0.5 * math.erfc((accuracy - 0.5) / chance / math.sqrt(2)))
+    spread = math.sqrt(accuracy * (1 - accuracy) / (2 * each))
+    beyond = (accuracy - 0.5) * math.sqrt(8 * each)  # deviations of a coin tossed as often
+    return ClassifierTest(accuracy, spread, 0.5 * math.erfc(beyond / math.sqrt(2)))

@@ -14,9 +14,9 @@ from torch import Tensor
 from validation._runner import Contestant, Runner
 from validation.race import Result, Row, allowance, versus
 from validation.stein import ksd2_v
-from wgf.two_sample import mmd2_biased
 from wgf import keys
 from wgf.kernels import Gaussian, InverseMultiquadric
+from wgf.two_sample import mmd2_biased
 
 NAME = "mmd-ksd"
 MEMORY = 2**30

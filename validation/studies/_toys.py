@@ -10,10 +10,10 @@ from scipy.stats import rice
 from torch import Tensor
 
 from validation.metrics import Estimate
-from wgf.two_sample import mmd2_unbiased
 from wgf import Law, keys
 from wgf.kernels import Gaussian as GaussianKernel
 from wgf.kernels import Radial
+from wgf.two_sample import mmd2_unbiased
 
 BANDWIDTHS = (3.0, 0.3, 0.03)
 KERNEL: Radial = GaussianKernel(3.0) + GaussianKernel(0.3) + GaussianKernel(0.03)

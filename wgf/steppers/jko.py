@@ -172,6 +172,9 @@ class JKO(Variational):
         map.train()
         watch = Live(map, state.x[: self.rows], tau).told(watch)
         curve = self.training.minimise(objective, map, keys.fold(state.key, state.step, 2), watch)
+        if not objective.score() <= objective.standing():  # few rows and a warm start: worse than no step at all
+            still = Fresh()(self.map, state)
+            map.load_state_dict(still.state_dict())
         map.eval().requires_grad_(False)
         certificate = self._certify(map, routed, state, tau) if self.kept else None
         info = Info(certificate=certificate, curve=curve, seconds=time.perf_counter() - began)
@@ -230,6 +233,12 @@ class _Objective:
         )
         self.map.train()
         return float(value)
+
+    @torch.no_grad()
+    def standing(self) -> float:
+        """The score of the identity: F where the particles are."""
+        cloud = self._cloud(torch.arange(self.chosen.start, self.chosen.stop, device=self.state.x.device))
+        return float(sum(weight * energy(term, kind, cloud).mean() for weight, term, kind in self.routed))
 
     def value(self, cloud: Cloud, whole: bool = False) -> Tensor:
         few = len(cloud.x) if whole or self.density_batch is None else min(self.density_batch, len(cloud.x))
