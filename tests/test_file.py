@@ -239,7 +239,7 @@ def test_bad_labels_in_npz_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "match"),
     [
-        ({"a": [1.0, None], "b": [1, 2]}, "row 2, column 'a': the value is missing"),
+        ({"a": [1.0, None], "b": [1, 2]}, r"row 2, column 'a': the value is missing \(the cell is null\)"),
         ({"a": [1.0, float("inf")], "b": [1, 2]}, "row 2, column 'a': inf is infinite"),
         ({"a": [1, 2], "sex": [None, "male"]}, r"row 2, column 'sex': 'male \(of type string\)' is not a number"),
         ({"a": [True, False], "b": [None, None]}, "row 1, column 'b': the value is missing"),
