@@ -87,7 +87,7 @@ def test_a_problem_is_ready_to_flow(entry):
     x = problem.initial.sample(20, zoo.torch.Generator().manual_seed(0))
     assert x.shape == (20, problem.dim)
     assert x.dtype == zoo.DOUBLE
-    assert problem.initial.has_density
+    assert problem.initial.has_density == (problem.learning is None)  # data are rows
     assert problem.horizon > 0
     assert problem.title
     for observable in problem.observables.values():

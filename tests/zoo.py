@@ -12,7 +12,7 @@ from torch import Tensor, distributions
 from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck, porous_medium
 from wgf import networks
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
-from wgf.data import Moons
+from wgf.data import Moons, SwissRoll
 from wgf.functionals import (
     KL,
     KSD2,
@@ -108,6 +108,7 @@ from wgf.steppers import (
     CrankNicolson,
     CriticParticles,
     Fresh,
+    FromPath,
     Langevin,
     Midpoint,
     Optimiser,
@@ -119,6 +120,7 @@ from wgf.steppers import (
 )
 from wgf.targets import (
     LogisticPosterior,
+    density,
     gaussian_mixture_flow,
     generation,
     grid_of_gaussians_flow,
@@ -379,6 +381,18 @@ POOL = {"particles": 160, "held": 40}
 ADAM = Adam(iterations=6, batch=32, checks=2)
 GAME = Alternate(iterations=3, inner=2, refit=2, batch=32)
 
+
+class Earlier:
+    """A path of one step, as a warm start reads it."""
+
+    @property
+    def maps(self) -> list[Map]:
+        return [Residual(2, width=8)]
+
+    def __repr__(self) -> str:
+        return "Earlier()"
+
+
 STEPPERS = [
     StepperEntry("Particles(Euler)", lambda: Particles(60, Euler(), 2), lambda: V() + Interaction(Power(4) - Power(2))),
     StepperEntry("Particles(Heun)", lambda: Particles(60, Heun()), lambda: V() + Blob(Entropy(), Mollifier(0.5))),
@@ -390,6 +404,7 @@ STEPPERS = [
     StepperEntry("SVGD(Optimiser)", lambda: SVGD(60, update=Optimiser(torch.optim.Adagrad), batch=5), sampled),
     StepperEntry("JKO(Affine)", lambda: JKO(Affine(2), LBFGS(20), **POOL), free),
     StepperEntry("JKO(Residual)", lambda: JKO(Residual(2, width=8), ADAM, **POOL), crowded),
+    StepperEntry("JKO(FromPath)", lambda: JKO(Residual(2, width=8), ADAM, warm=FromPath(Earlier()), **POOL), free),
     StepperEntry("JKO(Fresh)", lambda: JKO(Residual(2, width=8), ADAM, density_batch=8, warm=Fresh(), **POOL), free),
     StepperEntry(
         "JKO(PowerEntropy)", lambda: JKO(Residual(2, width=8), ADAM, **POOL), lambda: functional(PowerEntropy(2))
@@ -548,6 +563,8 @@ PROBLEMS = [
     ProblemEntry("generation", generation),
     ProblemEntry("generation", generation, {"data": Moons(500, dim=7), "f": JensenShannon(), "L": None}),
     ProblemEntry("hierarchical-logistic", hierarchical_logistic),
+    ProblemEntry("density", density),
+    ProblemEntry("density", density, {"data": SwissRoll(300), "standardise": False, "share": 0.5}),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from wgf.targets.axes import along_axes
 from wgf.targets.condensed import Condensed
+from wgf.targets.density import density
 from wgf.targets.design import Design, design
 from wgf.targets.generation import generation
 from wgf.targets.hierarchical import HierarchicalPosterior, hierarchical_logistic
@@ -20,6 +21,7 @@ __all__ = [
     "UnitGaussians",
     "Whitened",
     "along_axes",
+    "density",
     "design",
     "gaussian_mixture",
     "gaussian_mixture_flow",
