@@ -46,9 +46,8 @@ def published(
     z = [sized(map.weight).expand_as(slopes[0])]
     for K, slope in zip(reversed(inner), reversed(slopes[1:]), strict=True):
         z.insert(0, z[0] + h * ((slope * z[0]) @ K))
-    gram = quadratic.T @ quadratic
-    gradient = (slopes[0] * z[0]) @ opening + sized(s) @ gram + sized(map.linear)
-    trace = ((1 - slopes[0].square()) * z[0]) @ opening[:, :dim].square().sum(1) + gram.diagonal()[:dim].sum()
+    gradient = (slopes[0] * z[0]) @ opening + (sized(s) @ quadratic.T) @ quadratic + sized(map.linear)
+    trace = ((1 - slopes[0].square()) * z[0]) @ opening[:, :dim].square().sum(1) + quadratic[:, :dim].square().sum()
     J = opening[:, :dim, None] * slopes[0].T[:, None, :]  # (m, d, n): what K_l multiplies stands first
     for l, (K, slope) in enumerate(zip(inner, slopes[1:], strict=True), start=1):
         KJ = (K @ J.flatten(1)).view_as(J)
@@ -60,11 +59,10 @@ def published(
 
 def _before(map: OTFlow, s: Tensor) -> list[Tensor]:
     """What every layer's activation is taken of."""
-    before = [s @ map.opening.T + map.opening_bias]
-    u = activation(before[0])
-    for K, bias in zip(map.inner, map.inner_bias, strict=True):
+    before, u = [s @ map.opening.T + map.opening_bias], 0.0
+    for l, (K, bias) in enumerate(zip(map.inner, map.inner_bias, strict=True)):
+        u = u + activation(before[l]) * (1 / len(map.inner) if l else 1)
         before.append(u @ K.T + bias)
-        u = u + activation(before[-1]) / len(map.inner)
     return before
 
 

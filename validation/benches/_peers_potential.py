@@ -1,0 +1,91 @@
+"""A loss of one JKO-Flow iteration and its gradient, as published: RK4 of position, cost and log-determinant together."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from validation.ot_flow import potential, published, scatter, with_time
+from wgf import OTFlow, keys
+from wgf.maps.base import Transport
+
+Thunk = Callable[[], np.ndarray]
+Rates = tuple[Tensor, Tensor, Tensor]
+TAU, SCALE = 1.0, 0.5
+"""The step, and the size of the weights (`validation.ot_flow.scatter`): nothing is at its start any more."""
+
+
+def setting(case: Mapping[str, Any]) -> tuple[OTFlow, Tensor]:
+    """The potential of case["dim"] and case["width"], and case["rows"] standard normal rows."""
+    generator = keys.generator(0)
+    map = OTFlow(case["dim"], case["width"], horizon=1.0, steps=case["steps"])
+    scatter(map, generator, SCALE)
+    x = torch.randn(case["rows"], case["dim"], generator=generator)
+    dtype = getattr(torch, case.get("dtype", "float32"))
+    return map.to(dtype), x.to(dtype)
+
+
+def loss_and_gradient(map: OTFlow, moved: Transport) -> np.ndarray:
+    """E[cost]/τ + E[½|y|² − log det], KL to N(0, I) up to a constant, and its slopes in all weights, each part scaled
+    to size one by the caller.
+    """
+    assert moved.logdet is not None
+    loss = moved.cost.mean() / TAU + 0.5 * moved.y.square().sum(1).mean() - moved.logdet.mean()
+    slopes = torch.autograd.grad(loss, weights(map))
+    return torch.cat([loss.detach()[None], *(slope.flatten() for slope in slopes)]).double().numpy()
+
+
+def weights(map: OTFlow) -> list[Tensor]:
+    """All but the constant, which moves nothing."""
+    return [weight for name, weight in map.named_parameters() if name != "constant"]
+
+
+def layer_by_layer(case: Mapping[str, Any]) -> Thunk:
+    """Trace and gradient by the closed forms of arXiv 2006.00104, at every stage."""
+    map, x = setting(case)
+
+    def rates(t: float, y: Tensor) -> Rates:
+        gradient, trace = published(map, with_time(t, y))
+        return -gradient[:, : map.dim], 0.5 * gradient[:, : map.dim].square().sum(1), -trace
+
+    return lambda: loss_and_gradient(map, augmented(rates, x, map.steps))
+
+
+def reverse_passes(case: Mapping[str, Any]) -> Thunk:
+    """∇Φ by one reverse pass and its d derivatives by one each, with graphs to go back through again.
+
+    Above d = 10, where the graphs of all stages would take tens of gigabytes, each stage's is made anew on the way back.
+    """
+    map, x = setting(case)
+
+    def rates(t: float, y: Tensor) -> Rates:
+        with torch.enable_grad():
+            slope = torch.autograd.grad(potential(map, with_time(t, y)).sum(), y, create_graph=True)[0]
+            columns = enumerate(slope.T)
+            trace = sum(torch.autograd.grad(column.sum(), y, create_graph=True)[0][:, a] for a, column in columns)
+        return -slope, 0.5 * slope.square().sum(1), -torch.as_tensor(trace)
+
+    def lean(t: float, y: Tensor) -> Rates:
+        return checkpoint(rates, t, y, use_reentrant=False)
+
+    leaf = x.requires_grad_()
+    return lambda: loss_and_gradient(map, augmented(lean if map.dim > 10 else rates, leaf, map.steps))
+
+
+def augmented(rates: Callable[[float, Tensor], Rates], x: Tensor, steps: int) -> Transport:
+    """x(1), the cost and the log-determinant by RK4 in equal steps, all four stages of each."""
+    y, cost, logdet = x, x.new_zeros(len(x)), x.new_zeros(len(x))
+    h = 1 / steps
+    for k in range(steps):
+        t = k * h
+        first = rates(t, y)
+        second = rates(t + h / 2, y + h / 2 * first[0])
+        third = rates(t + h / 2, y + h / 2 * second[0])
+        fourth = rates(t + h, y + h * third[0])
+        parts = zip(first, second, third, fourth, strict=True)
+        moves = [h / 6 * (a + 2 * b + 2 * c + d) for a, b, c, d in parts]
+        y, cost, logdet = y + moves[0], cost + moves[1], logdet + moves[2]
+    return Transport(y, cost, logdet)
