@@ -1,4 +1,4 @@
-"""A loss of one JKO-Flow iteration and its gradient, as published: RK4 of position, cost and log-determinant together."""
+"""A JKO-Flow iteration's loss and gradient as published: RK4 of position, cost and log-determinant together."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +17,9 @@ Rates = tuple[Tensor, Tensor, Tensor]
 TAU, SCALE = 1.0, 0.5
 """The step, and the size of the weights (`validation.ot_flow.scatter`): nothing is at its start any more."""
 
+FINER, PART = 2, 128
+"""The truth's steps, how many times finer than the case's, and the rows it takes at once."""
+
 
 def setting(case: Mapping[str, Any]) -> tuple[OTFlow, Tensor]:
     """The potential of case["dim"] and case["width"], and case["rows"] standard normal rows."""
@@ -29,9 +32,7 @@ def setting(case: Mapping[str, Any]) -> tuple[OTFlow, Tensor]:
 
 
 def loss_and_gradient(map: OTFlow, moved: Transport) -> np.ndarray:
-    """E[cost]/τ + E[½|y|² − log det], KL to N(0, I) up to a constant, and its slopes in all weights, each part scaled
-    to size one by the caller.
-    """
+    """E[cost]/τ + E[½|y|² − log det], the latter KL to N(0, I) up to a constant; then its slopes in all weights."""
     assert moved.logdet is not None
     loss = moved.cost.mean() / TAU + 0.5 * moved.y.square().sum(1).mean() - moved.logdet.mean()
     slopes = torch.autograd.grad(loss, weights(map))
@@ -43,9 +44,10 @@ def weights(map: OTFlow) -> list[Tensor]:
     return [weight for name, weight in map.named_parameters() if name != "constant"]
 
 
-def layer_by_layer(case: Mapping[str, Any]) -> Thunk:
-    """Trace and gradient by the closed forms of arXiv 2006.00104, at every stage."""
+def layer_by_layer(case: Mapping[str, Any], rows: Tensor | None = None) -> Thunk:
+    """Trace and gradient by the closed forms of arXiv 2006.00104, at every stage; of `rows` where they are given."""
     map, x = setting(case)
+    x = x if rows is None else rows
 
     def rates(t: float, y: Tensor) -> Rates:
         gradient, trace = published(map, with_time(t, y))
@@ -54,10 +56,22 @@ def layer_by_layer(case: Mapping[str, Any]) -> Thunk:
     return lambda: loss_and_gradient(map, augmented(rates, x, map.steps))
 
 
+def truth(case: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Layer by layer in float64 and `FINER` times smaller steps; scales: the loss, and the largest of all slopes.
+
+    By parts of the rows, whose means are averaged: their graphs would not fit at once.
+    """
+    fine = {**case, "dtype": "float64", "steps": FINER * case["steps"]}
+    x = setting(fine)[1]
+    parts = x.split(PART)
+    values = sum(len(part) * layer_by_layer(fine, part)() for part in parts) / len(x)
+    return values, np.where(np.arange(len(values)) == 0, abs(values[0]), np.abs(values[1:]).max())
+
+
 def reverse_passes(case: Mapping[str, Any]) -> Thunk:
     """∇Φ by one reverse pass and its d derivatives by one each, with graphs to go back through again.
 
-    Above d = 10, where the graphs of all stages would take tens of gigabytes, each stage's is made anew on the way back.
+    Above d = 10, where the graphs of all stages would take tens of gigabytes, each is made anew on the way back.
     """
     map, x = setting(case)
 
