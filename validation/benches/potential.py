@@ -38,7 +38,7 @@ log = logging.getLogger("wgf.benches")
 
 
 def bench(quick: bool = False) -> list[Row]:
-    """E[cost]/τ + KL(·‖N(0, I)) through an OTFlow of two layers, RK4 in 4 steps, and its slopes in the weights; float32.
+    """E[cost]/τ + KL(·‖N(0, I)) through an OTFlow, 4 steps of RK4, and its slopes in the weights; float32.
 
     Peers: the paper's closed forms layer by layer, and one reverse pass for each ∂_aΦ; both at all four stages. The
     second takes minutes above d = 10 and has one round there. Then five steps of τ = 5 from eight Gaussians, whose
@@ -60,7 +60,7 @@ def bench(quick: bool = False) -> list[Row]:
                 rounds=3 if quick else rounds,
                 timeout=1200.0,
             )
-    return [*rows, trained(20 if quick else 200)]
+    return [*rows, trained(20 if quick else 100)]
 
 
 def _peers(dim: int) -> dict[str, tuple[str, int]]:
