@@ -59,11 +59,12 @@ def published(
 
 def _before(map: OTFlow, s: Tensor) -> list[Tensor]:
     """What every layer's activation is taken of."""
-    before, steps = [s @ map.opening.T + map.opening_bias], [1.0] + [1 / len(map.inner)] * (len(map.inner) - 1)
-    u = torch.zeros_like(before[0])
-    for step, K, bias in zip(steps, map.inner, map.inner_bias, strict=True):
-        u = u + step * activation(before[-1])
+    before = [s @ map.opening.T + map.opening_bias]
+    u = activation(before[0])
+    for l, (K, bias) in enumerate(zip(map.inner, map.inner_bias, strict=True), start=1):
         before.append(u @ K.T + bias)
+        if l < len(map.inner):
+            u = u + activation(before[-1]) / len(map.inner)
     return before
 
 

@@ -17,8 +17,8 @@ Rates = tuple[Tensor, Tensor, Tensor]
 TAU, SCALE = 1.0, 0.5
 """The step, and the size of the weights (`validation.ot_flow.scatter`): nothing is at its start any more."""
 
-FINER, PART = 2, 128
-"""The truth's steps, how many times finer than the case's, and the rows it takes at once."""
+FINER, PART, LEAN = 2, 128, 64
+"""The truth's steps, how many times finer than the case's, the rows it takes at once, and those of reverse passes."""
 
 
 def setting(case: Mapping[str, Any]) -> tuple[OTFlow, Tensor]:
@@ -57,24 +57,30 @@ def layer_by_layer(case: Mapping[str, Any], rows: Tensor | None = None) -> Thunk
 
 
 def truth(case: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Layer by layer in float64 and `FINER` times smaller steps; scales: the loss, and the largest of all slopes.
-
-    By parts of the rows, whose means are averaged: their graphs would not fit at once.
-    """
+    """Layer by layer in float64 and `FINER` times smaller steps; scales: the loss, and the largest of all slopes."""
     fine = {**case, "dtype": "float64", "steps": FINER * case["steps"]}
-    x = setting(fine)[1]
-    parts = x.split(PART)
-    means = np.stack([layer_by_layer(fine, part)() for part in parts])
-    values = np.average(means, axis=0, weights=[len(part) for part in parts])
+    values = by_parts(layer_by_layer, fine, PART)()
     return values, np.where(np.arange(len(values)) == 0, abs(values[0]), np.abs(values[1:]).max())
+
+
+def by_parts(factory: Callable[..., Thunk], case: Mapping[str, Any], size: int) -> Thunk:
+    """The means over parts of so many rows, averaged: where the graphs of all would not fit at once."""
+    parts = setting(case)[1].split(size)
+    thunks, shares = [factory(case, part) for part in parts], [len(part) for part in parts]
+    return lambda: np.average(np.stack([thunk() for thunk in thunks]), axis=0, weights=shares)
 
 
 def reverse_passes(case: Mapping[str, Any]) -> Thunk:
     """∇Φ by one reverse pass and its d derivatives by one each, with graphs to go back through again.
 
-    Above d = 10, where the graphs of all stages would take tens of gigabytes, each is made anew on the way back.
+    Above d = 10, where the graphs of all stages would take tens of gigabytes, each is made anew on the way back, and
+    `LEAN` rows are taken at once.
     """
-    map, x = setting(case)
+    return by_parts(_reverse_passes, case, LEAN if case["dim"] > 10 else case["rows"])
+
+
+def _reverse_passes(case: Mapping[str, Any], rows: Tensor) -> Thunk:
+    map = setting(case)[0]
 
     def rates(t: float, y: Tensor) -> Rates:
         with torch.enable_grad():
@@ -86,7 +92,7 @@ def reverse_passes(case: Mapping[str, Any]) -> Thunk:
     def lean(t: float, y: Tensor) -> Rates:
         return checkpoint(rates, t, y, use_reentrant=False)
 
-    leaf = x.requires_grad_()
+    leaf = rows.clone().requires_grad_()
     return lambda: loss_and_gradient(map, augmented(lean if map.dim > 10 else rates, leaf, map.steps))
 
 
