@@ -17,7 +17,7 @@ Rates = tuple[Tensor, Tensor, Tensor]
 TAU, SCALE = 1.0, 0.5
 """The step, and the size of the weights (`validation.ot_flow.scatter`): nothing is at its start any more."""
 
-FINER, PART, LEAN = 2, 128, 64
+FINER, PART, LEAN = 2, 128, 256
 """The truth's steps, how many times finer than the case's, the rows it takes at once, and those of reverse passes."""
 
 
@@ -32,16 +32,13 @@ def setting(case: Mapping[str, Any]) -> tuple[OTFlow, Tensor]:
 
 
 def loss_and_gradient(map: OTFlow, moved: Transport) -> np.ndarray:
-    """E[cost]/τ + E[½|y|² − log det], the latter KL to N(0, I) up to a constant; then its slopes in all weights."""
+    """E[cost]/τ + E[½|y|² − log det], KL to N(0, I) up to a constant; then its slopes in all weights but c."""
     assert moved.logdet is not None
     loss = moved.cost.mean() / TAU + 0.5 * moved.y.square().sum(1).mean() - moved.logdet.mean()
-    slopes = torch.autograd.grad(loss, weights(map))
-    return torch.cat([loss.detach()[None], *(slope.flatten() for slope in slopes)]).double().numpy()
-
-
-def weights(map: OTFlow) -> list[Tensor]:
-    """All but the constant, which moves nothing."""
-    return [weight for name, weight in map.named_parameters() if name != "constant"]
+    map.zero_grad()
+    loss.backward()  # into the weights, as checkpoints want it
+    slopes = [weight.grad.flatten() for weight in map.parameters() if weight.grad is not None]
+    return torch.cat([loss.detach()[None], *slopes]).double().numpy()
 
 
 def layer_by_layer(case: Mapping[str, Any], rows: Tensor | None = None) -> Thunk:
@@ -90,9 +87,9 @@ def _reverse_passes(case: Mapping[str, Any], rows: Tensor) -> Thunk:
         return -slope, 0.5 * slope.square().sum(1), -torch.as_tensor(trace)
 
     def lean(t: float, y: Tensor) -> Rates:
-        return checkpoint(rates, t, y, use_reentrant=False)
+        return checkpoint(rates, t, y, use_reentrant=True)
 
-    leaf = rows.clone().requires_grad_()
+    leaf = rows.detach().requires_grad_()
     return lambda: loss_and_gradient(map, augmented(lean if map.dim > 10 else rates, leaf, map.steps))
 
 
