@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from validation import race as races
+from validation.benches import _peers_potential as peers
+from validation.benches import potential
 from validation.race import Contestant, Result, Row, Truth, allowance, compete, race, versus
 from wgf import cli
 from wgf.errors import InputError
@@ -228,3 +230,40 @@ def test_progress_is_said_through_the_log(caplog):
         "quick, round 1 of 1",
     ]
     assert races.log.name == "wgf.benches"
+
+
+# The bench of the potential
+
+
+def test_an_iteration_and_its_published_forms_agree_at_small_steps():
+    """Their quadratures of the log-determinant differ by O(h⁴): 16 times less at half the step."""
+    case = {"dim": 3, "width": 12, "rows": 50, "dtype": "float64"}
+    gaps = []
+    for steps in (8, 16):
+        fine = {**case, "steps": steps}
+        mine, *others = (found(fine)() for found in (potential.ours, peers.layer_by_layer, peers.reverse_passes))
+        np.testing.assert_allclose(others[0], others[1], rtol=0, atol=1e-12 * np.abs(mine).max())
+        gaps.append(np.abs(mine - others[0]).max() / np.abs(mine).max())
+    assert gaps[1] < 1e-5
+    assert math.log2(gaps[0] / gaps[1]) == pytest.approx(4, abs=0.3)
+
+
+def test_graphs_made_anew_give_the_same_gradient():
+    case = {"dim": 12, "width": 8, "rows": 20, "dtype": "float64", "steps": 1}
+    np.testing.assert_allclose(peers.reverse_passes(case)(), peers.layer_by_layer(case)(), rtol=0, atol=1e-11)
+
+
+def test_the_truth_is_right_and_a_wrong_slope_is_seen():
+    case = {"dim": 2, "width": 16, "rows": 200, "steps": 4}
+    truth = Truth(*peers.truth(case))
+    right = potential.ours(case)()
+    assert truth.error(right) < potential.TOLERANCE
+    right[7] *= 1.1
+    assert truth.error(right) > potential.TOLERANCE
+
+
+def test_training_holds_only_where_it_is_quick_and_comes_near():
+    runs = [(60.0, 1e-4), (60.0, -1e-5), (60.0, 2e-4), (130.0, 1e-4), (60.0, math.nan)]
+    rows = [potential.judged(*run) for run in runs]
+    assert [row.holds for row in rows] == [True, True, False, False, False]
+    assert [row.note for row in rows][1:4] == ["", "MMD² is 0.0002, above 0.00015", ""]

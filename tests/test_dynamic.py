@@ -130,7 +130,7 @@ def test_the_closed_forms_of_ot_flow_are_the_derivatives_of_its_potential(entry,
     torch.testing.assert_close(divergence(map, t, x), -trace, rtol=tolerance, atol=10 * tolerance)
 
 
-@pytest.mark.parametrize("width", [1, 2, 5, 8])
+@pytest.mark.parametrize("width", [1, 2, 5, 8, 9, 12])  # the last two by tangents, the others by pairs
 @pytest.mark.parametrize("depth", [2, 3])
 def test_gradients_of_the_closed_trace_are_those_of_autograd(width, depth):
     map = perturbed(OTFlow(3, width=width, depth=depth), scale=0.2)

@@ -23,7 +23,7 @@ def _hold(report: Report) -> None:
     assert not broken, broken
 
 
-@pytest.mark.parametrize("name", ["ou_order", "langevin", "gan_limit"])
+@pytest.mark.parametrize("name", ["ou_order", "langevin", "gan_limit", "trace"])
 def test_cheap_studies_hold(name: str) -> None:
     _hold(_run(name))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from wgf import checks
 from wgf.maps import Euler, PotentialFlow
 from wgf.maps.integrate import Scheme
+from wgf.optimality import hamilton_jacobi
 
 
 class Spreading(PotentialFlow):
@@ -33,3 +34,9 @@ class Spreading(PotentialFlow):
         self, t: float, x: Float[Tensor, "n d"], dx: Float[Tensor, "k n d"]
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "k n d"]]:
         return x / (t + self.c), dx / (t + self.c)
+
+
+def relative_residual(map: PotentialFlow, times: Sequence[float], x: Float[Tensor, "n d"]) -> float:
+    """max |∂_tΦ − ½|∇Φ|²| over the rows and times, relative to ½|∇Φ(0, x_i)|²."""
+    size = 0.5 * map.gradient(0.0, x)[:, :-1].square().sum(-1)
+    return max(float((hamilton_jacobi(map, t, x) / size).abs().max()) for t in times)
