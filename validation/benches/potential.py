@@ -11,10 +11,10 @@ import torch
 
 from validation.benches import _peers_potential as peers
 from validation.race import Row, allowance, race
-from validation.two_sample import mmd2_unbiased
 from wgf import JKO, Adam, Empirical, Entropy, Gaussian, OTFlow, Potential, Quadratic, evolve, keys
 from wgf.data import EightGaussians
 from wgf.kernels import Gaussian as GaussianKernel
+from wgf.two_sample import mmd2_unbiased
 
 NAME = "potential"
 BOUND = 2.0

@@ -77,69 +77,60 @@ class Dynamic(Flow):
         """v(t, x_i) and ∇v(t, x_i) dx for k tangents at once."""
 
     def transport(self, x: Float[Tensor, "n d"], logdet: bool = False) -> Transport:
-        if logdet:
-            return self._transport_with_logdet(x)
-        state = (x, x.new_zeros(len(x)))
-        if not self._thrifty or not isinstance(self.scheme, RungeKutta):
-            return Transport(*self._integrate(self._slope, state))
-        h, scheme = self._dt, self.scheme
-        for t in self._times[:-1]:
-            state = self._kept(lambda x, cost, t=t: scheme.step(self._field, t, h, (x, cost)), *state)
-        return Transport(*state)
-
-    def _field(self, t: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return self._slope(t, state[0])
-
-    def _slope(self, t: float, x: Tensor) -> tuple[Tensor, ...]:
-        """The velocity and what its motion costs: d/dt of position and cost."""
-        v = self.velocity(t, x)
-        return v, (self.end - self.start) * half_square(v)
-
-    def _integrate(self, slope: Callable[[float, Tensor], tuple[Tensor, ...]], state: tuple[Tensor, ...]) -> Any:
-        """The end of position, and what else `slope` gives the rate of, by the scheme."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        return self.scheme.integrate(
-            lambda t, s: slope(t, s[0]), state, self.start, self.end, self.taken, parameters=parameters
-        )
-
-    def _transport_with_logdet(self, x: Tensor) -> Transport:
         """The motion first, then its divergence along it by the scheme's quadrature, between steps by cubic Hermite
         interpolation. RK4 so takes three divergences for every two steps instead of eight, at order four.
         """
         if not isinstance(self.scheme, RungeKutta):
-            return self._together(x)
-        h, places = self._dt, self.scheme.quadrature(self.taken)
-        last = math.ceil(max(s for s, _ in places))  # past it no velocity is needed
-        times = self._times
-        states: list[tuple[Tensor, ...]] = [(x, x.new_zeros(len(x)))]
-        slopes: list[tuple[Tensor, ...]] = [self._kept(lambda x: self._slope(self.start, x), x)]
-        for t in times[:-1]:
-            states.append(self._step(t, h, states[-1], slopes[-1]))
-            if len(slopes) <= last:
-                slopes.append(self._kept(lambda x, t=t: self._slope(t + h, x), states[-1][0]))
+            return self._together(x, logdet)
+        h, places = self._dt, self.scheme.quadrature(self.taken) if logdet else []
+        last = math.ceil(max((s for s, _ in places), default=0.0))  # past it no velocity is needed
+        states, costs, slopes = [x], [], []
+        for t in self._times[:-1]:
+            slopes.append(self._kept(lambda x, t=t: self._motion(t, x), states[-1]))
+            y, cost = self._kept(lambda x, *first, t=t: self._step(t, h, x, first), states[-1], *slopes[-1])
+            states.append(y)
+            costs.append(cost)
+        if last == self.taken and logdet:
+            slopes.append(self._kept(lambda x: self._motion(self.end, x), states[-1]))
+        total = costs[0] if len(costs) == 1 else torch.stack(costs).sum(0)
+        if not logdet:
+            return Transport(states[-1], total)
         points = []
         for s, weight in places:
             k = min(int(s), self.taken - 1)
-            ends = (states[k][0], slopes[k][0], states[k + 1][0], slopes[min(k + 1, last)][0])
+            ends = (states[k], slopes[k][0], states[k + 1], slopes[min(k + 1, last)][0])
             points.append((self.start + s * h, _hermite(*ends, h, s - k), h * weight))
-        return Transport(states[-1][0], states[-1][1], self._weighted_divergence(points))
+        return Transport(states[-1], total, self._weighted_divergence(points))
 
-    def _step(self, t: float, h: float, state: tuple[Tensor, ...], first: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _motion(self, t: float, x: Tensor) -> tuple[Tensor, ...]:
+        """The velocity and, where motion costs more than ½|v|², what it costs beyond."""
+        return (self.velocity(t, x),)
+
+    def _step(self, t: float, h: float, x: Tensor, first: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Where a step from x ends, and T times what it costs, by the weights of the scheme."""
         assert isinstance(self.scheme, RungeKutta)
-        scheme = self.scheme
+        seen = [first]
 
-        def step(x: Tensor, cost: Tensor, v: Tensor, rate: Tensor) -> tuple[Tensor, ...]:
-            return scheme.step(self._field, t, h, (x, cost), (v, rate))
+        def field(t: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            seen.append(self._motion(t, state[0]))
+            return seen[-1][:1]
 
-        return self._kept(step, *state, *first)
+        (y,) = self.scheme.step(field, t, h, (x,), first[:1])
+        velocities, *beyond = (torch.stack(parts) for parts in zip(*seen, strict=True))
+        rates = sum(beyond, half_square(velocities))
+        return y, rates.new_tensor([h * (self.end - self.start) * b for b in self.scheme.weights]) @ rates
 
-    def _together(self, x: Tensor) -> Transport:
+    def _together(self, x: Tensor, logdet: bool) -> Transport:
         """Position, cost and log-determinant as one motion."""
 
-        def slope(t: float, x: Tensor) -> tuple[Tensor, ...]:
-            return (*self._slope(t, x), self.divergences([t], [x])[0])
+        def slope(t: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            v, *beyond = self._motion(t, state[0])
+            rate = (self.end - self.start) * sum(beyond, half_square(v))
+            return (v, rate, self.divergences([t], [state[0]])[0]) if logdet else (v, rate)
 
-        return Transport(*self._integrate(slope, (x, x.new_zeros(len(x)), x.new_zeros(len(x)))))
+        state = (x, *(x.new_zeros(len(x)) for _ in range(2 if logdet else 1)))
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return Transport(*self.scheme.integrate(slope, state, self.start, self.end, self.taken, parameters=parameters))
 
     def _weighted_divergence(self, points: list[tuple[float, Tensor, float]]) -> Tensor:
         """Σ_k w_k ∇·v(t_k, x_k), as many of the k at once as fit a sweep of bounded size."""

@@ -15,6 +15,7 @@ from wgf.maps.base import half_square
 from wgf.maps.curvature import curvature
 from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, Scheme
+from wgf.maps.slope import descent, slope_of
 from wgf.networks import raise_frequency
 
 
@@ -31,14 +32,12 @@ class PotentialFlow(Dynamic):
     def gradient(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d+1"]:
         """(∇_xΦ, ∂_tΦ) at (t, x_i)."""
 
-    def _slope(self, t: float, x: Tensor) -> tuple[Tensor, ...]:
+    def _motion(self, t: float, x: Tensor) -> tuple[Tensor, ...]:
         if not (self.training and self.hamilton_jacobi):
-            return super()._slope(t, x)
+            return super()._motion(t, x)
         gradient = self.gradient(t, x)
         v = -gradient[:, : self.dim]
-        rate = half_square(v)
-        residual = (gradient[:, self.dim] - rate).abs()
-        return v, (self.end - self.start) * (rate + self.hamilton_jacobi * residual)
+        return v, self.hamilton_jacobi * (gradient[:, self.dim] - half_square(v)).abs()
 
     def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return -self.gradient(t, x)[:, : self.dim]
@@ -116,6 +115,12 @@ class OTFlow(PotentialFlow):
         slopes = self._slopes(s)
         return self._gradient(s, slopes, self._adjoints(slopes))
 
+    def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        if len(self.inner) > 1 or isinstance(t, Tensor):
+            return super().velocity(t, x)
+        outer = self.inner[0], self.inner_bias[0], self.weight, self.quadratic, self.linear
+        return descent(x, t, self.opening, self.opening_bias, *outer)
+
     def divergences(self, times: Sequence[float], points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "k n"]:
         slopes = self._slopes(at_times(times, points))
         return -self._trace(slopes, self._adjoints(slopes)).view(len(times), -1)
@@ -187,7 +192,7 @@ class _Activation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        slope = torch.tanh(x)
+        slope = slope_of(x)
         ctx.save_for_backward(slope)
         return 2 * softplus(x, beta=2, threshold=40) - x, slope
 
