@@ -94,6 +94,10 @@ def run(
     steps: Annotated[
         int | None, typer.Option(parser=_whole, metavar="N", help="Number of steps; alone, they reach the horizon.")
     ] = None,
+    settled: Annotated[
+        float | None,
+        typer.Option(parser=_real, metavar="LENGTH", help="End after a step that moves the law by less."),
+    ] = None,
     particles: Annotated[int | None, typer.Option(parser=_whole, metavar="N", help="Size of the pool.")] = None,
     seed: Annotated[int | None, typer.Option(parser=_whole, metavar="N", help="The only source of randomness.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
@@ -106,7 +110,7 @@ def run(
     from wgf import flags, runs, spec
 
     runs.refuse_used(out)
-    raw = flags.assemble(target, stepper, tau, steps, seed, dtype, particles, settings or (), method)
+    raw = flags.assemble(target, stepper, tau, steps, seed, dtype, particles, settings or (), method, settled)
     experiment = spec.build(raw)
     _flow(out, experiment, lambda bar: runs.run(experiment, out, [bar]))
 
@@ -122,6 +126,24 @@ def resume(folder: Folder) -> None:
         _report(folder, experiment, path)
     else:
         _flow(folder, experiment, lambda bar: runs.proceed(folder, experiment, path, [bar]))
+
+
+@app.command()
+def refine(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="The new run folder: empty, or nothing yet.", show_default=False)],
+    parts: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Cut every step in so many.")] = 1,
+    even: Annotated[bool, typer.Option("--even", help="First make the steps go equally far.")] = False,
+) -> None:
+    """Take the steps of a run again, every map trained on from where it was: cut in parts, or evened out."""
+    from wgf import checks, runs, spec
+
+    runs.refuse_used(out)
+    checks.at_least("--parts", parts, 1)
+    if parts == 1 and not even:
+        raise typer.BadParameter("say how: --parts N above 1, or --even")
+    experiment = spec.build(runs.again(folder, parts, even))
+    _flow(out, experiment, lambda bar: runs.run(experiment, out, [bar]))
 
 
 @app.command()

@@ -8,8 +8,10 @@ manifest.json, which is replaced after each step: what it does not list does not
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,11 +24,14 @@ from wgf.errors import InputError, Unknown
 from wgf.flow import Path, evolve
 from wgf.law import Empirical, Law
 from wgf.manifest import GROWING, Manifest
+from wgf.maps import Map
 from wgf.moments import compared
 from wgf.observers import Observer, measured
 from wgf.optimality import Optimality
+from wgf.schedule import evened, refined
 from wgf.spec import Experiment
-from wgf.steppers.base import Certificate, Info, Variational
+from wgf.steppers import FromPath, WarmStart
+from wgf.steppers.base import Certificate, Info, State, Variational
 from wgf.tree import Tree, load_tree, save_tree
 
 if TYPE_CHECKING:
@@ -125,6 +130,43 @@ def step_name(step: int) -> str:
 def pool_name(step: int) -> str:
     """The file of the particles after a step."""
     return f"pool-{step:04d}.safetensors"
+
+
+@dataclass(frozen=True)
+class FromRun(WarmStart):
+    """`FromPath` of the path that another run folder keeps, read when a step is to be trained.
+
+    Args: folder, a run whose maps have the template's form; parts, in how many each of its steps is cut.
+    """
+
+    folder: str
+    parts: int = 1
+
+    def __call__(self, template: Map, state: State) -> Map:
+        return FromPath(_path(self.folder), self.parts)(template, state)
+
+
+@lru_cache(maxsize=1)
+def _path(folder: str) -> Path:
+    return load(Folder(folder))[1]
+
+
+def again(folder: Folder, parts: int = 1, evenly: bool = False) -> dict[str, Any]:
+    """The spec of a run that takes the steps of the one in `folder` again, each map trained on from where it was.
+
+    Over the same time: in as many steps, moved until they go equally far (`evenly`), or with each cut in `parts`.
+    Raises: InputError for a run from code, or one whose method cannot be told where its maps start.
+    """
+    experiment, path = load(folder)
+    if experiment.spec is None or not len(path):
+        raise InputError(f"{folder} has no steps that a spec can say, to be taken again")
+    taus = [after - before for before, after in pairwise(path.times)]
+    if evenly:
+        taus = evened(taus, [info.moved for info in path.infos])
+    said = {key: value for key, value in experiment.spec.items() if key not in ("tau", "steps", "schedule", "settled")}
+    mover = "method" if "method" in said else "stepper"
+    warm = {"type": "wgf.runs:FromRun", "folder": str(folder.resolve()), "parts": parts}
+    return {**said, "taus": refined(taus, parts), mover: {**said[mover], "warm": warm}}
 
 
 class Saver(Observer):
