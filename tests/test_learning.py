@@ -11,6 +11,7 @@ import zoo
 from torch import Tensor
 
 from wgf import cli, evolve, heldout, keys, runs, spec
+from wgf.conditional import Given, Leading
 from wgf.data import EightGaussians, File, Wine
 from wgf.errors import Incompatible, InputError, SpecError
 from wgf.flow import Path
@@ -405,3 +406,48 @@ def test_a_run_is_evened_and_refined_from_the_command_line(tmp_path, table, entr
     assert "say how: --parts N above 1, or --even" in capsys.readouterr().err
     assert call("refine", tmp_path, "--out", tmp_path / "none", "--even") == 2
     assert "is not a run folder" in capsys.readouterr().err
+
+
+# Conditional flows
+
+
+def scattered(n: int, seed: int) -> Tensor:
+    """u given c is N(2c, (0.5 + c²)²), c uniform on [−1, 1]."""
+    c = 2 * torch.rand(n, 1, dtype=torch.float64, generator=keys.generator(seed)) - 1
+    noise = torch.randn(n, 1, dtype=torch.float64, generator=keys.generator(seed, 1))
+    return torch.cat([2 * c + (0.5 + c.square()) * noise, c], 1)
+
+
+def test_conditional_laws_are_learnt_from_pairs():
+    G = Entropy() + Potential(Leading(1))
+    stepper = jko_iflow(2, training=Adam(400, 512, 2e-2), particles=8000, width=24, context=1)
+    path = evolve(G, stepper, Empirical(scattered(8000, 0)), [2.0, 4.0])
+    held = scattered(4000, 5)
+    model = path.inverse(Given(Gaussian.standard(1, dtype=torch.float64), held[:, 1:]))
+    c = held[:, 1]
+    exact = torch.distributions.Normal(2 * c, 0.5 + c.square()).log_prob(held[:, 0])
+    assert float((exact - model.log_prob(held)).mean()) < 0.05
+    for given in (-0.8, 0.0, 0.8):
+        law = path.inverse(
+            Given(Gaussian.standard(1, dtype=torch.float64), torch.full((1, 1), given, dtype=torch.float64))
+        )
+        drawn = law.sample(4000, keys.generator(2))
+        assert (drawn[:, 1] - given).abs().max() < 1e-9
+        assert float(drawn[:, 0].mean()) == pytest.approx(2 * given, abs=0.2)
+        assert float(drawn[:, 0].std()) == pytest.approx(0.5 + given**2, rel=0.2)
+
+
+def test_context_has_no_force_and_no_density():
+    V, x = Leading(2), zoo.randn(0, 5, 3)
+    torch.testing.assert_close(V(x), 0.5 * x[:, :2].square().sum(1))
+    torch.testing.assert_close(V.gradient(x), torch.cat([x[:, :2], torch.zeros(5, 1).double()], 1))
+    bumpy = Leading(2, zoo.bumpy)
+    slope = torch.autograd.grad(bumpy(x.requires_grad_()).sum(), x)[0]
+    torch.testing.assert_close(bumpy.gradient(x), slope)
+    law = Given(NORMAL, torch.tensor([[1.0], [2.0]]))
+    drawn = law.sample(5, keys.generator(0))
+    assert drawn[:, 2].tolist() == [1, 2, 1, 2, 1]
+    torch.testing.assert_close(law.log_prob(drawn), NORMAL.log_prob(drawn[:, :2]))
+    assert law.to(torch.float32).like.dtype == torch.float32
+    with pytest.raises(InputError, match="more than 2 columns, got 2"):
+        V(x[:, :2])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from validation.report import Check, Context, Report, at_least, at_most
 from validation.studies._plots import axes, finish
-from wgf import Adam, Empirical, Entropy, Gaussian, Law, OTFlow, Potential, Quadratic, Unknown, evolve, keys
+from wgf import Adam, Empirical, Entropy, Gaussian, Law, OTFlow, Path, Potential, Quadratic, Unknown, evolve, keys
 from wgf.data import Checkerboard, Circles, EightGaussians, Moons, Pinwheel, SwissRoll, TwoSpirals
 from wgf.data.planar import Planar
 from wgf.errors import NotInvertible
@@ -115,11 +115,15 @@ def study(quick: bool = False) -> Report:
 
 def trained(name: str, alpha: float, steps: int, setting: Setting) -> Cell:
     """One law carried to N(0, I) by so many steps, and what comes back."""
+    return judged(name, alpha, steps, carried(name, alpha, steps, setting).inverse(Gaussian.standard(2)))
+
+
+def carried(name: str, alpha: float, steps: int, setting: Setting) -> Path:
+    """A law carried to N(0, I) by so many steps of size α."""
     data = replace(LAWS[name], rows=setting.pool)
     recipe = Adam(setting.iterations * STEPS // steps, 1024, 1e-2)
     F, stepper = Entropy() + Potential(Quadratic(torch.eye(2))), jko_flow(2, setting.flow(), recipe, setting.pool)
-    path = evolve(F, stepper, Empirical(data.load().X.float()), [alpha] * steps, seed=0)
-    return judged(name, alpha, steps, path.inverse(Gaussian.standard(2)))
+    return evolve(F, stepper, Empirical(data.load().X.float()), [alpha] * steps, seed=0)
 
 
 def judged(name: str, alpha: float, steps: int, model: Law) -> Cell:
