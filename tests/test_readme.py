@@ -13,7 +13,7 @@ def _blocks() -> list[str]:
 
 
 def test_page_of_use_runs() -> None:
-    page, steppers, functionals = _blocks()
+    page, steppers, functionals, learning = _blocks()
     small = "Residual(2), Adam(20, 256), particles=2000, held=200"
     space: dict[str, object] = {"data": torch.randn(50, 2, generator=torch.Generator().manual_seed(0))}
     space["log_density"] = lambda x: -x.square().sum(-1)
@@ -24,6 +24,9 @@ def test_page_of_use_runs() -> None:
     saddle = "SaddleJKO(Residual(2), Critic(2), training=Alternate(3, 1, 1, 64), particles=500, held=100)"
     exec(steppers.replace("SaddleJKO(Residual(2), Critic(2))", saddle).replace("10_000", "500"), space)
     exec(functionals, space)
+    quick = "jko_flow(2, training=Adam(5, 64), particles=200)"
+    exec(learning.replace("jko_flow(2)", quick).replace("[5.0] * 5", "[5.0] * 2"), space)
+    assert len(space["path"]) == 2
 
 
 def test_refusal_is_quoted_as_it_is() -> None:
