@@ -55,7 +55,7 @@ STEPS = 5
 class Setting:
     """Iterations of a step, in all the same for one step as for five; the potential's width; training rows."""
 
-    iterations: int = 1000
+    iterations: int = 400
     width: int = 16
     pool: int = 100_000
 
@@ -99,7 +99,7 @@ class Cell:
 
 def study(quick: bool = False) -> Report:
     """Five steps in every cell, one of as many iterations beside; quick: four cells of two laws, fewer iterations."""
-    setting = Setting(300) if quick else Setting()
+    setting = Setting(200) if quick else Setting()
     chosen = {"8 Gaussians": LAWS["8 Gaussians"], "pinwheel": LAWS["pinwheel"]} if quick else LAWS
     alphas = (5.0, 50.0) if quick else ALPHAS
     cells = [trained(name, alpha, STEPS, setting) for name in chosen for alpha in alphas]
