@@ -212,3 +212,22 @@ def test_too_stiff_for_a_tolerance():
     assert isinstance(map.scheme, Scheme)
     with pytest.raises(NotInvertible, match="these tolerances of Broken; take smaller ones"):
         map.inverse(zoo.randn(3, 20, 1))
+
+
+@pytest.mark.parametrize("scheme", zoo.SCHEMES, ids=zoo.names(zoo.SCHEMES))
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("width", [4, 9])
+def test_gradients_by_hand_are_those_of_autograd(scheme, steps, width):
+    """A two-layer potential swept as one node, against the same steps taken again one by one; in the points as well."""
+    x = zoo.randn(3, 40, 2).requires_grad_()
+    weights = zoo.randn(4, 40, 4)
+    found = []
+    for spared in (False, True):
+        map = perturbed(OTFlow(2, width, horizon=1.5, steps=steps, scheme=scheme, checkpoint=spared), 0.4)
+        moved = map.transport(x, logdet=True)
+        parts = (moved.y[:, 0], moved.y[:, 1], moved.cost, moved.logdet)
+        value = sum((weights[:, k] * part).sum() for k, part in enumerate(parts))
+        trained = [p for name, p in map.named_parameters() if name != "constant"]
+        found.append([value, *torch.autograd.grad(value, [x, *trained])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)

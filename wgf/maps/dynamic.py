@@ -84,23 +84,28 @@ class Dynamic(Flow):
             return self._together(x, logdet)
         h, places = self._dt, self.scheme.quadrature(self.taken) if logdet else []
         last = math.ceil(max((s for s, _ in places), default=0.0))  # past it no velocity is needed
-        states, costs, slopes = [x], [], []
-        for t in self._times[:-1]:
-            slopes.append(self._kept(lambda x, t=t: self._motion(t, x), states[-1]))
-            y, cost = self._kept(lambda x, *first, t=t: self._step(t, h, x, first), states[-1], *slopes[-1])
-            states.append(y)
-            costs.append(cost)
-        if last == self.taken and logdet:
-            slopes.append(self._kept(lambda x: self._motion(self.end, x), states[-1]))
-        total = costs[0] if len(costs) == 1 else torch.stack(costs).sum(0)
+        states, slopes, cost = self._swept(x, logdet and last == self.taken)
         if not logdet:
-            return Transport(states[-1], total)
+            return Transport(states[-1], cost)
         points = []
         for s, weight in places:
             k = min(int(s), self.taken - 1)
-            ends = (states[k], slopes[k][0], states[k + 1], slopes[min(k + 1, last)][0])
+            ends = (states[k], slopes[k], states[k + 1], slopes[min(k + 1, last)])
             points.append((self.start + s * h, _hermite(*ends, h, s - k), h * weight))
-        return Transport(states[-1], total, self._weighted_divergence(points))
+        return Transport(states[-1], cost, self._weighted_divergence(points))
+
+    def _swept(self, x: Tensor, ends: bool) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
+        """The states of a motion, the velocities at them (at the last if it `ends` with one), and its cost."""
+        states, costs, slopes, h = [x], [], [], self._dt
+        for t in self._times[:-1]:
+            first = self._kept(lambda x, t=t: self._motion(t, x), states[-1])
+            y, cost = self._kept(lambda x, *first, t=t: self._step(t, h, x, first), states[-1], *first)
+            slopes.append(first[0])
+            states.append(y)
+            costs.append(cost)
+        if ends:
+            slopes.append(self._kept(lambda x: self._motion(self.end, x), states[-1])[0])
+        return states, slopes, costs[0] if len(costs) == 1 else torch.stack(costs).sum(0)
 
     def _motion(self, t: float, x: Tensor) -> tuple[Tensor, ...]:
         """The velocity and, where motion costs more than ½|v|², what it costs beyond."""

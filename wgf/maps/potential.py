@@ -14,8 +14,8 @@ from wgf import checks
 from wgf.maps.base import half_square
 from wgf.maps.curvature import curvature
 from wgf.maps.dynamic import Dynamic, at_time, at_times
-from wgf.maps.integrate import RK4, Scheme
-from wgf.maps.slope import descent, slope_of
+from wgf.maps.integrate import RK4, RungeKutta, Scheme
+from wgf.maps.slope import descent, slope_of, spreading, swept
 from wgf.networks import raise_frequency
 
 
@@ -118,11 +118,27 @@ class OTFlow(PotentialFlow):
     def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         if len(self.inner) > 1 or isinstance(t, Tensor):
             return super().velocity(t, x)
+        return descent(x, t, *self._two_layers)
+
+    def _swept(self, x: Tensor, ends: bool) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
+        another = type(self) is not OTFlow or (self.training and self.hamilton_jacobi)  # velocity, or cost
+        if another or len(self.inner) > 1 or self.checkpoint or not isinstance(self.scheme, RungeKutta):
+            return super()._swept(x, ends)
+        return swept(x, self.scheme, self._times, self.end - self.start, ends, *self._two_layers)
+
+    @property
+    def _two_layers(self) -> tuple[Tensor, ...]:
         outer = self.inner[0], self.inner_bias[0], self.weight, self.quadratic, self.linear
-        return descent(x, t, self.opening, self.opening_bias, *outer)
+        return self.opening, self.opening_bias, *outer
 
     def divergences(self, times: Sequence[float], points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "k n"]:
-        slopes = self._slopes(at_times(times, points))
+        rows = at_times(times, points)
+        if len(self.inner) == 1 and 3 * self.dim <= len(
+            self.weight
+        ):  # past that pairs, which keep nothing, are as fast
+            outer = self.inner[0], self.inner_bias[0], self.weight, self.quadratic
+            return spreading(rows, self.opening, self.opening_bias, *outer).view(len(times), -1)
+        slopes = self._slopes(rows)
         return -self._trace(slopes, self._adjoints(slopes)).view(len(times), -1)
 
     def velocity_tangents(
