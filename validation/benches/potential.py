@@ -60,7 +60,7 @@ def bench(quick: bool = False) -> list[Row]:
                 rounds=3 if quick else rounds,
                 timeout=1200.0,
             )
-    return [*rows, trained(20 if quick else 100)]
+    return [*rows, trained(100)]
 
 
 def _peers(dim: int) -> dict[str, tuple[str, int]]:
