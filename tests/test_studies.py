@@ -41,6 +41,7 @@ def test_cheap_studies_hold(name: str) -> None:
         "kernel_engines",
         "log_gas",
         "barenblatt",
+        "jko_iflow",
     ],
 )
 def test_long_studies_hold(name: str) -> None:
@@ -53,6 +54,6 @@ def test_long_studies_hold(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif("WGF_DATA" not in os.environ, reason="they read the WGF_DATA folder")
-@pytest.mark.parametrize("name", ["german_credit", "w1w2"])
+@pytest.mark.parametrize("name", ["german_credit", "w1w2", "jko_flow_miniboone"])
 def test_studies_of_data_hold(name: str) -> None:
     _hold(_run(name))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from wgf import checks
 from wgf.errors import InputError
@@ -84,21 +85,28 @@ def refined(taus: Sequence[float], parts: int) -> list[float]:
 def evened(taus: Sequence[float], moved: Sequence[float], damping: float = 1.0) -> list[float]:
     """As many step sizes of the same sum, at which steps are expected to move the law equally far.
 
-    With s_k = moved_1 + … + moved_k the length of the path by the time t_k = τ_1 + … + τ_k, the new times are those at
-    which the interpolated length is an even share of the whole. A step moves less far the nearer the flow is to its
-    end, so that it takes a few rounds: Xu, Cheng, Xie 2023 (arXiv 2212.14424), section 4.2.
+    With s_k = moved_1 + … + moved_k the length of the path by the time t_k = τ_1 + … + τ_k, the new times are t(s) at
+    even shares s of the whole, t the monotone cubic through (s_k, t_k) (Fritsch and Carlson 1980): a flow is fast where
+    it starts and slow where it ends, inside a step too. It takes two rounds or so; by straight lines, as in Xu, Cheng,
+    Xie 2023 (arXiv 2212.14424), section 4.2, it takes several.
 
-    Args: taus and moved, the steps and how far each went, W₂ or √E|x⁺ − x|², all above 0; damping in (0, 1], the share
-    of the way to the new times.
+    Args: taus, all above 0, and moved, how far each step went, W₂ or √E|x⁺ − x|², 0 where it stood still, but not
+    throughout; damping in (0, 1], the share of the way to the new times.
     Raises: InputError for lists of other lengths, and for numbers outside these ranges.
     """
     if len(taus) != len(moved) or not len(taus):
         raise InputError(f"evened needs a length moved for each step size, got {len(moved)} for {len(taus)}")
     if not 0 < damping <= 1:
         raise InputError(f"damping must lie in (0, 1], got {damping!r}")
-    for name, values in (("tau", taus), ("moved", moved)):
-        for value in values:
-            checks.positive(name, value)
+    for tau, length in zip(taus, moved, strict=True):
+        checks.positive("tau", tau)
+        checks.not_negative("moved", length)
+    if not any(moved):
+        raise InputError(f"evened needs a step that moved the law, but none of {len(moved)} did")
     times, lengths = (np.concatenate([[0.0], np.cumsum(values)]) for values in (taus, moved))
-    even = np.interp(np.linspace(0, lengths[-1], len(lengths)), lengths, times)
+    went = np.concatenate(
+        [[0], 1 + np.flatnonzero(np.asarray(moved))]
+    )  # a step at rest lends its time to the next that moves
+    ends = np.append(times[went[:-1]], times[-1])
+    even = PchipInterpolator(lengths[went], ends)(np.linspace(0, lengths[-1], len(lengths)))
     return np.diff(times + damping * (even - times)).tolist()

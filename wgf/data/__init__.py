@@ -5,6 +5,7 @@ from wgf.data.columns import check_columns
 from wgf.data.densities import Checkerboard, Circles, EightGaussians, SwissRoll, TwoSpirals
 from wgf.data.drawn import Picture, Rose, Tree
 from wgf.data.file import File
+from wgf.data.household import Household
 from wgf.data.images import Mnist
 from wgf.data.latent import Latent, Learnt
 from wgf.data.planar import Moons, Pinwheel
@@ -25,6 +26,7 @@ __all__ = [
     "EightGaussians",
     "File",
     "GermanCredit",
+    "Household",
     "Latent",
     "Learnt",
     "Miniboone",

@@ -16,7 +16,7 @@ from wgf.law import Cloud, Law
 from wgf.maps.base import Flow, Map, Transport
 from wgf.maps.compose import Inverse
 from wgf.steppers.base import Certificate, Info, Live, State, Variational, carried, draw, pushed
-from wgf.training import Adam, Recipe, Watch
+from wgf.training import Adam, Curve, Recipe, Watch
 from wgf.tree import Tree
 
 Route = list[tuple[float, Term, type[Kind]]]
@@ -111,7 +111,9 @@ def recalled(template: Map, memory: Tree, like: Tensor) -> Map:
 class JKO(Variational):
     """ρ⁺ = T_#ρ with T = argmin E[cost(T)]/τ + F(T_#ρ), cost ≥ ½|T(x) − x|², F through log det ∇T.
 
-    The Jordan–Kinderlehrer–Otto scheme: order 1 in τ, F decreases (within the certificate's standard error).
+    The Jordan–Kinderlehrer–Otto scheme: order 1 in τ, F decreases (within the certificate's standard error). A map
+    whose training ends worse than standing still, as from a warm start it may, is trained once more from the identity.
+
     Args: map, a template whose form and width every step's map has; training, Adam() or LBFGS(); particles, the pool;
     held, rows of the pool that no map is trained on (certificate and energies; half as many more choose the best
     weights; by default 4096, or a quarter of a smaller pool); 0 trains on the whole pool and reports no certificate;
@@ -168,13 +170,13 @@ class JKO(Variational):
         began = time.perf_counter()
         map, routed = self.warm(self.map, state), route(F, self.accepts, "JKO", self.instead)
         objective = _Objective(self, map, routed, state, tau)
-        map.recentre(state.x[objective.first :])
-        map.train()
-        watch = Live(map, state.x[: self.rows], tau).told(watch)
-        curve = self.training.minimise(objective, map, keys.fold(state.key, state.step, 2), watch)
+        curve = self._train(objective, map, keys.fold(state.key, state.step, 2), watch)
         if not objective.score() <= objective.standing():  # few rows and a warm start: worse than no step at all
-            still = Fresh()(self.map, state)
-            map.load_state_dict(still.state_dict())
+            map.load_state_dict(Fresh()(self.map, state).state_dict())
+            again = self._train(objective, map, keys.fold(state.key, state.step, 5), watch)
+            curve = [*curve, *((curve[-1][0] + k, score) for k, score in again)]
+            if not objective.score() <= objective.standing():
+                map.load_state_dict(Fresh()(self.map, state).state_dict())
         map.eval().requires_grad_(False)
         certificate = self._certify(map, routed, state, tau) if self.kept else None
         info = Info(certificate=certificate, curve=curve, seconds=time.perf_counter() - began)
@@ -188,6 +190,12 @@ class JKO(Variational):
 
     def law(self, previous: Law, base: Law, state: State, info: Info) -> Law:
         return pushed(previous, info)
+
+    def _train(self, objective: "_Objective", map: Map, key: int, watch: Watch) -> Curve:
+        map.recentre(objective.state.x[objective.first :])
+        map.train()
+        watch = Live(map, objective.state.x[: self.rows], objective.tau).told(watch)
+        return self.training.minimise(objective, map, key, watch)
 
     @torch.no_grad()
     def _certify(self, map: Map, routed: Route, state: State, tau: float) -> Certificate:

@@ -1,0 +1,73 @@
+"""What the studies of JKO-Flow and JKO-iFlow measure, on small ones: edges, gains, bytes kept, spreads over α."""
+
+import math
+
+import pytest
+import torch
+
+from validation.studies import jko_flow_miniboone as miniboone
+from validation.studies._blocks import EVEN, REFINED, Run, Setting, kept, memory, run, variation
+from wgf import keys
+from wgf.data import Moons
+from wgf.kernels import Gaussian
+from wgf.maps import Compose, NeuralODE
+from wgf.schedule import Geometric
+from wgf.scoring import Score, score
+from wgf.training import Adam
+
+
+@pytest.fixture(scope="module")
+def small() -> Run:
+    data = Moons(rows=1000, scale=2.0, noise=0.1)
+    return run(Setting("moons", data, Geometric(0.3, 2.0, 3), 0.01, Adam(10, 200, 1e-2), 8, 800, 100, 1, steps=1))
+
+
+def test_scores_are_those_of_the_models(small):
+    learning = small.problem.learning
+    assert learning is not None
+    for name, path in small.paths.items():
+        assert small.nll(name) == pytest.approx(score(learning.model(path), learning.held).nll)
+    assert small.gain()[0] == pytest.approx(small.nll(REFINED) - small.nll(EVEN))
+    assert len(small.paths[REFINED]) == 2 * len(small.paths[EVEN])
+
+
+def test_edges_are_a_tenth_and_less_likely_than_the_rest(small):
+    both = small.densities[EVEN] + small.densities[REFINED]
+    inside = torch.ones(len(both), dtype=torch.bool)
+    inside[small.edges] = False
+    assert len(small.edges) == len(both) // 10
+    assert both[small.edges].max() <= both[inside].min()
+
+
+def test_a_block_keeps_its_share_of_what_the_composition_does(small):
+    x = torch.randn(64, 2, generator=keys.generator(0))
+    block, whole = memory(small.paths[REFINED], x)
+    assert whole.motion == len(small.paths[REFINED]) * block.motion
+    assert block.loss - block.motion == whole.loss - whole.motion
+
+
+def test_bytes_are_those_of_storages_counted_once():
+    block, x = NeuralODE(2, 8, steps=1), torch.randn(50, 2)
+    one, two, three = (kept(block, x.repeat(times, 1), 1.0) for times in (1, 2, 3))
+    assert one.motion > 50 * 8 * 4
+    assert three.motion - two.motion == two.motion - one.motion > 0
+    assert one.loss - one.motion == x.untyped_storage().nbytes()
+    assert kept(Compose([block, block]), x, 1.0).motion == 2 * one.motion
+
+
+def test_variation_is_that_of_the_lengths():
+    assert variation([1.0, 1.0, 1.0]) == 0
+    assert variation([1.0, 3.0]) == pytest.approx(0.5)
+
+
+def test_spreads_do_not_count_noise_nor_units():
+    held = torch.randn(100, 43, generator=keys.generator(0)).double()
+    one = dict.fromkeys(miniboone.VIEWS, 1e-3)
+    kernels = dict.fromkeys(miniboone.VIEWS, Gaussian(1.0))
+    judge = miniboone.Judge(held, Score(100, 38.0, 1.0, 1.3, 0.0), kernels, one, one)
+    assert judge.spread("all 43", [-2e-4, 5e-4, 1e-3]) == 1.0
+    assert judge.spread("all 43", [-2e-4, 3e-3]) == pytest.approx(3.0)
+    assert judge.gained([28.0, 33.0]) == pytest.approx(2.0)
+    assert judge.gained([28.0, 39.0]) == math.inf
+    assert abs(judge.mmd2(held + 0.0)["(28, 29)"]) < 0.05
+    assert judge.mmd2(held + 2.0)["(28, 29)"] > 0.2

@@ -1,0 +1,157 @@
+"""What the study of JKO-iFlow runs and weighs: a flow, its blocks evened out and cut, their scores, their memory."""
+
+import copy
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from wgf import Path, evolve
+from wgf.data import Dataset
+from wgf.maps import Compose, Map, NeuralODE
+from wgf.maps.base import half_square
+from wgf.methods import jko_iflow
+from wgf.problem import Problem
+from wgf.refinement import even, refine
+from wgf.schedule import Geometric
+from wgf.scoring import log_density
+from wgf.steppers import JKO
+from wgf.stopping import Settled
+from wgf.targets.density import density
+from wgf.training import Adam
+
+GEOMETRIC, EVEN, REFINED = "geometric", "reparametrised", "refined"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A data set under its `title`, and how its flow is taken.
+
+    sizes τ_0, τ_0 ρ, … up to the cap; tolerance of `Settled`, a coordinate: √d of it is the length; particles, the
+    pool, of which `kept` rows are for the certificate and half as many choose the best weights; rounds of `even`;
+    frequency, of the features a block starts from; steps of RK4 in training, twice as many to score and sample.
+    """
+
+    title: str
+    data: Dataset
+    sizes: Geometric
+    tolerance: float
+    training: Adam
+    width: int
+    particles: int
+    kept: int
+    rounds: int
+    frequency: float = 1.0
+    steps: int = 2
+
+    def stepper(self, dim: int) -> JKO:
+        """JKO-iFlow's blocks, in float32 as the particles are."""
+        fine = self.frequency
+        block = NeuralODE(dim, self.width, steps=self.steps, evaluation_steps=2 * self.steps, frequency=fine)
+        return replace(jko_iflow(dim, block, self.training, self.particles), held=self.kept)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow with its reparametrisation and refinement, by name, and log-densities of the held rows under each.
+
+    exact: those of the law itself, where it is known.
+    """
+
+    setting: Setting
+    problem: Problem
+    paths: Mapping[str, Path]
+    densities: Mapping[str, Float[Tensor, " n"]]
+    exact: Float[Tensor, " n"] | None
+    seconds: float
+
+    @property
+    def edges(self) -> Float[Tensor, " m"]:
+        """Indices of the edge rows: the tenth of the held rows least likely under the two models compared, averaged.
+
+        The mean of both log-densities favours neither: rows chosen by one model alone look better under the other.
+        """
+        both = self.densities[EVEN] + self.densities[REFINED]
+        return both.argsort()[: max(1, len(both) // 10)]
+
+    def nll(self, name: str, rows: Tensor | slice = slice(None)) -> float:
+        """−mean log p of held rows, in nats a row and in the data's own units."""
+        return -float(self.densities[name][rows].mean())
+
+    def gain(self, rows: Tensor | slice = slice(None)) -> tuple[float, float]:
+        """The NLL of the refined path less that of the reparametrised one, and its standard error, row by row."""
+        difference = (self.densities[EVEN] - self.densities[REFINED])[rows]
+        return float(difference.mean()), float(difference.std()) / math.sqrt(len(difference))
+
+
+def run(setting: Setting, seed: int = 0) -> Run:
+    """The flow, its blocks evened out, each then cut in two, all scored on the held rows in float64."""
+    began, problem = time.perf_counter(), density(setting.data)
+    learning, stepper = problem.learning, setting.stepper(problem.dim)
+    assert learning is not None
+    start, stop = problem.initial.to(torch.float32), Settled(setting.tolerance * math.sqrt(problem.dim))
+    first = evolve(problem.F, stepper, start, setting.sizes, seed=seed, stop=stop)
+    evened = even(problem.F, stepper, first, setting.rounds, seed=seed)
+    paths = {GEOMETRIC: first, EVEN: evened, REFINED: refine(problem.F, stepper, evened, parts=2, seed=seed)}
+    with torch.no_grad():
+        models = {name: learning.model(path).to(torch.float64) for name, path in paths.items()}
+        densities = {name: log_density(model, learning.held) for name, model in models.items()}
+    known = getattr(setting.data, "law", None)
+    exact = None if known is None else known().log_prob(learning.held)
+    return Run(setting, problem, paths, densities, exact, time.perf_counter() - began)
+
+
+def moved(path: Path) -> list[float]:
+    """How far each block moves the law: its W₂ increment."""
+    return [info.moved for info in path.infos]
+
+
+def variation(lengths: Sequence[float]) -> float:
+    """The coefficient of variation, standard deviation (1/K) over mean."""
+    values = torch.tensor(lengths, dtype=torch.float64)
+    return float(values.std(correction=0) / values.mean())
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that autograd keeps for one gradient: of the motion alone, and with the loss on top of it."""
+
+    motion: int
+    loss: int
+
+
+def kept(map: Map, x: Float[Tensor, "n d"], tau: float) -> Kept:
+    """What autograd keeps of E[cost]/τ + E[½|y|² − log det], storages counted once, those of the weights left out.
+
+    The loss keeps the batch's end y beyond what the motion does: n d numbers, the same for any map.
+    """
+    weights = {parameter.untyped_storage().data_ptr() for parameter in map.parameters()}
+    seen: dict[int, Tensor] = {}  # held on to, lest an address be used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in weights:
+            seen[place] = tensor
+        return tensor
+
+    def total() -> int:
+        return sum(tensor.untyped_storage().nbytes() for tensor in seen.values())
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        moved = map.transport(x, logdet=True)
+        motion = total()
+        assert moved.logdet is not None
+        (moved.cost / tau + half_square(moved.y) - moved.logdet).mean()
+    return Kept(motion, total())
+
+
+def memory(path: Path, x: Float[Tensor, "n d"]) -> tuple[Kept, Kept]:
+    """What the largest of the K blocks keeps of a batch by itself, and what their composition does."""
+    blocks = [copy.deepcopy(map).train().requires_grad_(True) for map in path.maps]
+    alone = [kept(block, x, 1.0) for block in blocks]
+    return max(alone, key=lambda one: one.loss), kept(Compose(blocks), x, 1.0)
