@@ -15,7 +15,8 @@ from wgf.maps.base import half_square
 from wgf.maps.curvature import curvature
 from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, RungeKutta, Scheme
-from wgf.maps.slope import descent, slope_of, spreading, swept
+from wgf.maps.slope import descent, slope_of, swept
+from wgf.maps.spread import spreading
 from wgf.networks import raise_frequency
 
 
