@@ -11,6 +11,7 @@ from torch import Tensor, distributions
 
 from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck, porous_medium
 from wgf import networks
+from wgf.blurred import Blurred
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.data import Moons
 from wgf.functionals import (
@@ -482,6 +483,7 @@ LAWS = [
     ),
     LawEntry("Adapted", lambda: Adapted(distributions.MultivariateNormal(MEAN, COVARIANCE)), MEAN, COVARIANCE),
     LawEntry("Ring", lambda: Ring(2.0, 0.3), 0 * MEAN, (2 + 0.09) * EYE),
+    LawEntry("Blurred", lambda: Blurred(Gaussian(MEAN, COVARIANCE), 0.5), MEAN, COVARIANCE + 0.25 * EYE, density=False),
     LawEntry("PearsonII", lambda: PearsonII(2, 4.0, 2.0), 0 * MEAN, 2 * EYE),
     LawEntry(
         "Empirical",

@@ -1,5 +1,6 @@
 """Wasserstein gradient flows: a functional, a stepper and a law, and any of the three can be exchanged."""
 
+from wgf.blurred import Blurred
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic
 from wgf.errors import Diverged, Incompatible, InputError, NotInvertible, Unknown
 from wgf.flow import Path, evolve
@@ -86,6 +87,7 @@ __all__ = [
     "Alternate",
     "Base",
     "Blob",
+    "Blurred",
     "Box",
     "Cloud",
     "Compose",

@@ -27,7 +27,7 @@ MARGIN = 0.1
 DUAL = f"PowerEntropy({M:g})"
 
 GAME = Alternate(100, 3, 200, 4096, rate=2e-3, critic_rate=2e-3)
-"""Of every step. A critic goes on from step to step: at 5e-3, gradients' noise makes its weights grow without end, h
+"""Of every step. A critic goes on from step to step: at 5e-3, gradients' noise makes its weights grow all along, h
 rougher and its value too low, in d = 6 by 1 % of ∫ρ² after 15 steps and by 3 % after 45, which no refit mends.
 """
 
