@@ -59,18 +59,51 @@ def test_mmd2_is_zero_within_its_error_for_the_law_itself_and_sees_every_scale()
 
 
 def test_rates_shrink_from_step_to_step_and_one_step_has_all_iterations():
-    phases = (flows.SPREAD, replace(flows.SHARPEN, steps=3))
-    games = [game for phase in phases for game in phase]
-    assert [game.rate for game in games] == pytest.approx([3e-3] * 4 + [1e-2, 7.74e-3, 5.990760e-3])
-    total = sum(game.iterations for game in games)
-    for other in (flows.one_step(phases), flows.published(phases)):
-        assert sum(game.iterations for game in other) == total
+    phase = replace(flows.FINE, steps=3)
+    assert [game.rate for game in phase] == pytest.approx([4e-3, 3.44e-3, 2.9584e-3])
+    turns = flows.annealed(NOISE, 4.0)
+    total = flows.iterations(turns)
+    for other in (flows.one_step(turns), flows.published(turns)):
+        assert flows.iterations(other) == total
 
 
-def test_a_run_flows_through_its_phases_by_one_map():
+def test_the_blur_falls_to_nothing_and_steps_shrink_with_what_is_seen():
+    turns = flows.annealed(NOISE, 4.0)
+    blurs = [turn.blur for turn in turns]
+    assert blurs == sorted(blurs, reverse=True)
+    assert blurs[-1] == 0
+    assert turns[0].tau == pytest.approx(10 * (1.5**2 + NOISE**2))
+    assert turns[-1].tau == pytest.approx(10 * NOISE**2)
+    fresh = [turn for turn in turns if turn.fresh]
+    assert [turn.blur for turn in fresh] == list(flows.FINE_BLURS)
+    assert fresh[0].critic.high == pytest.approx(4.0 / (0.12**2 + NOISE**2) ** 0.5)
+
+
+def test_a_run_flows_through_its_steps_by_one_map():
     short = flows.Phase(1.0, 2, 3, 1e-3, 1.0, 1e-3, 1.0, 0.5, batch=32)
-    found = flows.run("short", grid_of_gaussians(3), (short, replace(short, tau=0.5)), 0)
+    turns = [*short.turns(), *(replace(turn, blur=0.3) for turn in replace(short, tau=0.5).turns())]
+    found = flows.run("short", grid_of_gaussians(3), turns, 0)
     assert found.path.times == [0.0, 1.0, 2.0, 2.5, 3.0]
     x = found.sample(rows=50)
     assert x.shape == (50, 2)
     assert x.isfinite().all()
+
+
+def test_a_fresh_turn_starts_with_another_critic():
+    """With no training of the critic, the memory holds the weights that the last step started with."""
+    still = flows.Phase(1.0, 1, 1, 1e-3, 1.0, 1e-30, 1.0, 0.5, batch=32).turns()[0]
+    ends = [
+        flows.run("short", grid_of_gaussians(3), [still, replace(still, fresh=fresh)], 0).path.state.memory["critics"]
+        for fresh in (False, True)
+    ]
+    first = flows.run("short", grid_of_gaussians(3), [still], 0).path.state.memory["critics"]
+    assert torch.equal(ends[0]["0.frequencies"], first["0.frequencies"])
+    assert not torch.equal(ends[1]["0.frequencies"], first["0.frequencies"])
+
+
+def test_blurred_turns_see_blurred_data():
+    """The frame of a critic is that of particles and data: N(0, I), nine sharp modes, and noise of deviation 100."""
+    still = flows.Phase(1.0, 1, 1, 1e-3, 1.0, 1e-30, 1.0, 0.5, batch=32).turns()[0]
+    found = flows.run("short", grid_of_gaussians(3), [replace(still, blur=100.0)], 0)
+    scale = found.path.state.memory["critics"]["0.scale"]
+    torch.testing.assert_close(scale, torch.full((2,), 100 / 2**0.5), rtol=0.02, atol=0)

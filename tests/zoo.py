@@ -11,6 +11,7 @@ from torch import Tensor, distributions
 
 from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck, porous_medium
 from wgf import networks
+from wgf.blurred import Blurred
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.data import Moons, SwissRoll
 from wgf.functionals import (
@@ -510,6 +511,7 @@ LAWS = [
         0.9 * doubles(0.25, 0.4375),
         0.81 * doubles([0.6875 + 1 / 12, -0.015625], [-0.015625, 0.05859375 + 1 / 48]),
     ),
+    LawEntry("Blurred", lambda: Blurred(Gaussian(MEAN, COVARIANCE), 0.5), MEAN, COVARIANCE + 0.25 * EYE, density=False),
     LawEntry("PearsonII", lambda: PearsonII(2, 4.0, 2.0), 0 * MEAN, 2 * EYE),
     LawEntry(
         "Empirical",

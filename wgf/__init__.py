@@ -1,6 +1,7 @@
 """Wasserstein gradient flows: a functional, a stepper and a law, and any of the three can be exchanged."""
 
 from wgf.autoencoder import Autoencoder, PrincipalComponents, reconstruction_error, train_autoencoder
+from wgf.blurred import Blurred
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic
 from wgf.errors import Diverged, Incompatible, InputError, NotInvertible, Unknown
 from wgf.flow import Path, evolve
@@ -91,6 +92,7 @@ __all__ = [
     "Autoencoder",
     "Base",
     "Blob",
+    "Blurred",
     "Box",
     "Cloud",
     "Compose",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -13,7 +14,17 @@ from validation.metrics import Estimate
 from validation.report import Check, Context, Report, at_least, at_most
 from validation.studies._plots import axes, finish
 from validation.studies._semidual_ou import PUBLISHED, cell
-from validation.studies._toy_flows import CIRCLES, COARSE, SHARPEN, SPREAD, Run, one_step, published, run
+from validation.studies._toy_flows import (
+    CIRCLES,
+    COARSE,
+    FINE_BLURS,
+    WIDE_BLURS,
+    Run,
+    annealed,
+    one_step,
+    published,
+    run,
+)
 from validation.studies._toys import BANDWIDTHS, Coverage, coverage, discrepancies, radial_distance, radial_share
 from wgf.critics import Critic
 from wgf.data import grid_of_gaussians, two_circles
@@ -28,10 +39,10 @@ ROWS, RADIAL_BOUND = 2000, 2 * 0.0194
 
 
 def study(quick: bool = False) -> Report:
-    """Three seeds of sixteen steps, d = 2, 4, 6, 10; quick: one seed, d = 2."""
+    """Five seeds of twenty steps, d = 2, 4, 6, 10; quick: one seed, d = 2."""
     runs, beside = _grid_flows(quick)
     grid, circles = grid_of_gaussians(spacing=SPACING, noise=NOISE), two_circles(*RADII, RING_NOISE)
-    rings = run("two circles", circles, CIRCLES, 0, critic=COARSE)
+    rings = run("two circles", circles, [turn for phase in CIRCLES for turn in phase.turns(COARSE)], 0)
     covered = {each.name: coverage(each.sample(), centres(), NOISE) for each in [*runs, *beside]}
     fallen = {"25 Gaussians": discrepancies(runs[0].path.laws, grid, 0)}
     fallen["two circles"] = discrepancies(rings.path.laws, circles, 1)
@@ -49,17 +60,19 @@ def centres() -> Tensor:
 
 
 def _grid_flows(quick: bool) -> tuple[list[Run], list[Run]]:
-    """Ours by seed; and of the same iterations, one step, and in the full study our game with a critic of coordinates
-    and the published one.
+    """Ours by seed; and of the same iterations, one step, and in the full study ours with data that are not blurred or
+    a critic of coordinates, and the published game.
     """
     target = grid_of_gaussians(spacing=SPACING, noise=NOISE)
-    phases = (SPREAD, SHARPEN)
-    runs = [run(f"seed {seed}", target, phases, seed) for seed in range(1 if quick else 3)]
-    beside = [run("one step", target, (one_step(phases),), 0)]
+    turns = annealed(NOISE, SPACING * math.sqrt(2))  # the standard deviation of a coordinate of the centres
+    runs = [run(f"seed {seed}", target, turns, seed) for seed in range(1 if quick else 5)]
+    beside = [run("one step", target, one_step(turns), 0)]
     if not quick:
-        critic = Critic(2, 128, 3)
-        beside.append(run("critic of coordinates", target, phases, 0, critic=critic))
-        beside.append(run("published game", target, (published(phases),), 0, KullbackLeibler(), critic))
+        sharp = [replace(turn, blur=0.0) for turn in turns]
+        coordinates = [replace(turn, critic=Critic(2, 128, 3)) for turn in turns]
+        beside.append(run("data not blurred", target, sharp, 0))
+        beside.append(run("critic of coordinates", target, coordinates, 0))
+        beside.append(run("published game", target, published(turns), 0, KullbackLeibler()))
     return runs, beside
 
 
@@ -102,7 +115,8 @@ def _context(each: Run, found: Coverage) -> Context:
 def _figure(first: Run, covered: Mapping[str, Coverage], rings: Run, fallen: Mapping[str, list[Estimate]]) -> Figure:
     figure, panels = axes(3, 2)
     steps = len(first.path)
-    for axis, k in zip(panels, (PHASE, PHASE + 2, steps), strict=False):
+    wide, fine = len(WIDE_BLURS), len(FINE_BLURS)
+    for axis, k in zip(panels, (wide, wide + fine, steps), strict=False):
         x = first.sample(k, 4000)
         axis.plot(x[:, 0], x[:, 1], ".", ms=2, alpha=0.5, label="samples")
         axis.plot(*centres().T, "k+", ms=8, label="centres")
