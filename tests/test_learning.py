@@ -10,7 +10,7 @@ import torch
 import zoo
 from torch import Tensor
 
-from wgf import cli, evolve, heldout, keys, runs, spec
+from wgf import cli, evolve, heldout, keys, manifest, runs, samples, spec
 from wgf.conditional import Given, Leading
 from wgf.data import EightGaussians, File, Wine
 from wgf.errors import Incompatible, InputError, SpecError
@@ -26,6 +26,7 @@ from wgf.steppers import JKO, FromPath
 from wgf.stopping import Settled
 from wgf.targets import density
 from wgf.training import LBFGS, Adam
+from wgf.tree import load_tree, save_tree
 from wgf.two_sample import classifier_test
 
 NORMAL = Gaussian.standard(2, dtype=torch.float64)
@@ -148,7 +149,7 @@ def test_refined_paths_come_nearer():
     assert again.times[-1] == pytest.approx(path.times[-1])
     held = rows(4000, 9)
     before, after = (score(each.inverse(NORMAL), held) for each in (path, again))
-    assert after.nll < before.nll + 3 * before.standard_error
+    assert after.nll < before.nll
     with pytest.raises(Incompatible, match="without steps"):
         refine(F, quick(), evolve(F, quick(), Empirical(rows()), []))
 
@@ -173,7 +174,7 @@ def test_a_step_worse_than_none_on_rows_it_has_not_seen_is_not_taken():
     assert choosing < held
     moved = [info.moved for info in path.infos]
     assert min(moved) < 1e-2
-    assert all(info.certificate.value < 1.0 for info in path.infos)
+    assert all(info.certificate.holds for info in path.infos if info.measures.get("stood still"))
 
 
 # Scores
@@ -338,6 +339,7 @@ BAD = {
     "missing": ("a,b\n1,2\n3,\n5,6\n", "column 'b'"),
     "text": ("a,b\n1,2\n3,red\n5,6\n", "red"),
     "few": ("a,b\n1,2\n3,1\n5,6\n", "3 rows are too few for the 2 columns"),
+    "tied": ("a,b,c\n" + "".join(f"{k},{k * k},{k + k * k}\n" for k in range(40)), "tied by a linear equation"),
     "twice": ("a,b\n" + "".join(f"{k},{2 * k + 1}\n" for k in range(40)), "the same up to scale and shift"),
 }
 
@@ -360,7 +362,12 @@ def test_rows_of_another_width_are_refused(tmp_path, table, entry_points, capsys
     wide.write_text("a,b,c\n1,2,3\n4,5,6\n")
     capsys.readouterr()
     assert call("score", folder, wide) == 2
-    assert "2" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "'height'" in said
+    assert said.count("\n") == 1
+    wide.write_text("1,2,3\n4,5,6\n")
+    assert call("score", folder, wide) == 2
+    assert "must have 2 columns, got 3" in capsys.readouterr().err
 
 
 def test_a_run_of_another_version_is_refused_by_name(tmp_path, table, entry_points, capsys):
@@ -370,6 +377,64 @@ def test_a_run_of_another_version_is_refused_by_name(tmp_path, table, entry_poin
     weights.write_bytes(weights.read_bytes()[:-10])
     assert call("sample", folder, "--out", tmp_path / "x.csv") == 2
     assert "step-0002.safetensors is truncated" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["energies", "memory"])
+def test_steps_of_another_form_are_refused_by_the_version_that_wrote_them(tmp_path, table, entry_points, lost, capsys):
+    folder = tmp_path / "run"
+    assert call("run", table, "--out", folder, *SETTINGS) == 0
+    file = folder / "step-0002.safetensors"
+    tree = load_tree(file)
+    if lost == "memory":
+        tree["memory"]["map"] = {"weights": torch.zeros(2)}
+    else:
+        del tree[lost]
+    save_tree(tree, file)
+    listed = manifest.read(folder)
+    listed.commit([file.name], wgf="0.0.1")
+    capsys.readouterr()
+    assert call("sample", folder, "--out", tmp_path / "x.csv") == 2
+    said = capsys.readouterr().err
+    assert "step-0002.safetensors cannot be read: it was written by wgf 0.0.1, this is wgf" in said
+
+
+def test_columns_of_other_names_are_not_taken_by_their_place(tmp_path, table, entry_points, capsys):
+    folder, other = tmp_path / "run", tmp_path / "other.csv"
+    assert call("run", table, "--out", folder, *SETTINGS) == 0
+    other.write_text("width,depth\n1,2\n3,4\n")
+    assert call("score", folder, other) == 2
+    assert "'height'" in capsys.readouterr().err
+    other.write_text("colour,width,height\nred,0.1,100\nblue,0.2,90\n")
+    assert call("score", folder, other) == 0
+    other.write_text("100,0.1\n90,0.2\n")
+    assert call("score", folder, other) == 0
+
+
+def test_columns_far_from_zero_keep_their_digits(tmp_path):
+    x = EightGaussians(400).load().X + torch.tensor([1.7e9, 0.0], dtype=torch.float64)
+    file = tmp_path / "far.csv"
+    np.savetxt(file, x.numpy(), delimiter=",", header="time,b", comments="", fmt="%.17g")
+    problem = density(File(str(file)))
+    path = evolve(problem.F, affine(300), problem.initial, [2.0])
+    drawn = problem.learnt(path).sample(300, keys.generator(0))
+    assert len(drawn[:, 0].unique()) == 300
+    assert problem.learning.frame.scale.dtype == torch.float64
+    samples.save_rows(tmp_path / "drawn.csv", drawn)
+    assert torch.equal(samples.load_rows(tmp_path / "drawn.csv", 2), drawn)
+
+
+def test_steps_that_are_no_maps_cannot_learn(tmp_path, table, entry_points, capsys):
+    assert call("run", table, "--stepper", "langevin", "--out", tmp_path / "run") == 2
+    assert "Langevin cannot learn a density" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="holds out 1 of 600 rows"):
+        density(File(str(table)), share=0.999)
+
+
+def test_pools_of_data_repeat_no_row():
+    x = torch.arange(400.0)[:, None]
+    drawn = Empirical(x).disjoint([100, 50, 250], keys.generator(0))
+    assert torch.equal(drawn.sort(0).values, x)
 
 
 def test_wine_has_rows_enough():

@@ -38,10 +38,11 @@ def assemble(
     """
     if stepper is not None and method is not None:
         raise SpecError(f"--stepper {stepper} and --method {method} both say how to step; keep one of them")
-    raw = _said(target)
-    if target.endswith(TABLES):
+    raw, settings = _said(target), list(settings)
+    scheduled = any(setting.lstrip().startswith(("schedule", "taus", "tau", "steps")) for setting in settings)
+    if target.lower().endswith(TABLES):
         method = "jko-flow" if stepper is None and method is None else method
-        if tau is None and steps is None:
+        if tau is None and steps is None and not scheduled:
             raw |= FIVE
     if stepper is not None and as_table(raw.get("stepper", {}), "stepper").get("type") != stepper:
         raw["stepper"] = {"type": stepper}
@@ -64,7 +65,7 @@ def assemble(
 def _said(target: str) -> Table:
     if target.endswith(".toml"):
         return spec.read(Path(target))
-    if target.endswith(TABLES):
+    if target.lower().endswith(TABLES):
         return {"problem": {"type": "density", "data": {"type": "file", "path": str(Path(target).resolve())}}}
     return {"problem": {"type": target}}
 

@@ -64,7 +64,8 @@ class Path:
         maps = self.maps[checks.at_least("since", since, 0) :]
         if not maps:
             raise InputError(f"a path of {len(self)} steps has none to go back through since step {since}")
-        return Pushforward(reference, Inverse(Compose(maps)))
+        like = self.final.like
+        return Pushforward(reference.to(like.dtype).to(like.device), Inverse(Compose(maps)))
 
     def __len__(self) -> int:
         return len(self.infos)

@@ -1,14 +1,18 @@
 """What a learnt density is worth on rows it has not seen: scored, compared by two tests, and kept with its samples."""
 
+import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path as File
 
+from torch import Tensor
+
 from wgf import keys, manifest, samples
-from wgf.errors import Incompatible, InputError
+from wgf.errors import Incompatible, InputError, NotInvertible
 from wgf.flow import Path
 from wgf.kernels import Median
-from wgf.law import Gaussian
+from wgf.law import Gaussian, Law, Pushforward
+from wgf.maps import Inverse
 from wgf.problem import Learning
 from wgf.scoring import Score, score
 from wgf.spec import Experiment
@@ -25,56 +29,71 @@ class HeldOut:
     """On held-out rows: the score of the model, that of a Gaussian of the training rows, and two two-sample tests.
 
     mmd2 is the unbiased MMD² between held rows and as many samples, in the units of the flow, by `kernel`; p_mmd2 that
-    of its permutation test; accuracy and p_accuracy those of a classifier, None where scikit-learn is not installed.
+    of its permutation test; accuracy and p_accuracy those of a classifier, None with fewer than five rows and where
+    scikit-learn is not installed. All of them are None where the model could not be sampled: `note` says why.
     """
 
     model: Score
     gaussian: Score
-    mmd2: float
-    kernel: str
-    p_mmd2: float
+    kernel: str = ""
+    mmd2: float | None = None
+    p_mmd2: float | None = None
     accuracy: float | None = None
     p_accuracy: float | None = None
+    note: str = ""
 
 
 def judge(learning: Learning, path: Path, seed: int = 0) -> HeldOut:
     """What the model that `path` has learnt is worth on the held rows.
 
-    Raises: Incompatible for a path whose steps are no maps; NotInvertible where noise cannot be carried back.
+    Raises: Incompatible for a path whose steps are no maps.
     """
     model = learning.model(path)
     held = learning.held.to(model.like.device)
-    drawn = model.sample(min(len(held), MOST), keys.generator(seed, 1, device=model.like.device)).to(held)
-    frame = learning.frame.to(held)
+    frame = copy.deepcopy(learning.frame).to(held.device)
+    plain = Pushforward(Gaussian.fit(frame(learning.train.to(held))), Inverse(frame))
+    scores = score(model, held), score(plain, held)
+    try:
+        drawn = _drawn(model, min(len(held), MOST), seed, 1)
+    except NotInvertible as error:
+        return HeldOut(*scores, note=str(error))
     x, y = frame(held[:MOST]), frame(drawn)
     test = mmd_test(Median(), x, y, PERMUTATIONS, seed)
+    found = HeldOut(*scores, test.statistic.name, float(test.statistic), test.p)
     try:
         told = classifier_test(x, y, seed)
     except InputError:  # too few rows, or no scikit-learn
-        told = None
-    return HeldOut(
-        score(model, held),
-        score(Gaussian.fit(learning.train.double()), held),
-        float(test.statistic),
-        test.statistic.name,
-        test.p,
-        None if told is None else told.accuracy,
-        None if told is None else told.p,
-    )
+        return found
+    return HeldOut(*scores, found.kernel, found.mmd2, found.p_mmd2, told.accuracy, told.p)
 
 
 def kept(folder: File, experiment: Experiment, path: Path) -> HeldOut:
-    """The judgement that a finished run's folder keeps, made now if it is not there yet, with samples beside it."""
+    """The judgement that a finished run's folder keeps, made now if it is not there yet, with samples beside it.
+
+    Raises: Incompatible for a problem that learns nothing; InputError for a report that this version did not write.
+    """
     learning, listed = experiment.problem.learning, manifest.read(folder)
     if learning is None:
         raise Incompatible("only a flow from data to noise has held-out rows; this problem is none")
     if REPORT in listed.files:
-        told = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        return HeldOut(**{**told, "model": Score(**told["model"]), "gaussian": Score(**told["gaussian"])})
-    found = judge(learning, path, experiment.seed)
-    model = learning.model(path)
-    rows = model.sample(min(len(learning.train), MOST), keys.generator(experiment.seed, 2, device=model.like.device))
-    samples.save_rows(folder / SAMPLES, rows, list(learning.names))
+        return _read(folder / REPORT)
+    found, written = judge(learning, path, experiment.seed), [REPORT]
+    if not found.note:
+        rows = _drawn(learning.model(path), min(len(learning.train), MOST), experiment.seed, 2)
+        samples.save_rows(folder / SAMPLES, rows, list(learning.names))
+        written.append(SAMPLES)
     (folder / REPORT).write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
-    listed.commit([REPORT, SAMPLES])
+    listed.commit(written)
     return found
+
+
+def _drawn(model: Law, n: int, seed: int, stream: int) -> Tensor:
+    return model.sample(n, keys.generator(seed, stream, device=model.like.device))
+
+
+def _read(file: File) -> HeldOut:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return HeldOut(**{**told, "model": Score(**told["model"]), "gaussian": Score(**told["gaussian"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} was written by another version of wgf: run it anew") from error

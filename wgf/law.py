@@ -259,6 +259,7 @@ class Empirical(Law):
     def disjoint(self, sizes: Sequence[int], generator: torch.Generator) -> Float[Tensor, "n d"]:
         """sizes[0] rows, then sizes[1], …, each drawn from a part of the data of its own, in proportion to the sizes.
 
+        No row comes twice where a part has as many as are wanted of it.
         Raises: InputError for fewer data rows than parts.
         """
         wanted, n = [size for size in sizes if size], len(self.x)
@@ -269,7 +270,12 @@ class Empirical(Law):
             shares[shares.index(max(shares))] -= 1
         order = torch.randperm(n, generator=generator, device=self.x.device)
         parts = self.x[order].split([*shares, n - sum(shares)])
-        return torch.cat([Empirical(part).sample(size, generator) for part, size in zip(parts, wanted, strict=True)])
+        return torch.cat(
+            [
+                part[:size] if size <= len(part) else Empirical(part).sample(size, generator)
+                for part, size in zip(parts, wanted, strict=True)
+            ]
+        )
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         raise Unknown("an empirical law has no density")
@@ -300,11 +306,10 @@ class Pushforward(Law):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
         first, maps = self._chain()
-        x = first.sample(n, generator)
-        with torch.no_grad():
-            for map in maps:
-                x = map.transport(x).y
-        return x
+        cloud = Cloud(first.sample(n, generator))
+        for map in maps:
+            cloud = advance(cloud, map)
+        return cloud.x
 
     def cloud(self, n: int, generator: torch.Generator | None = None) -> Cloud:
         """n samples with their densities, carried forward through the maps: no inversion."""

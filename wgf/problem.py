@@ -1,9 +1,11 @@
 """A problem: what flows downhill, from where, for how long, and what is known of the answer."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,13 +32,16 @@ class Learning:
     names: tuple[str, ...]
 
     def model(self, path: "Path", since: int = 0) -> Law:
-        """The law that `path` has learnt of the data, in their own units; of what its first `since` steps make of them.
+        """The law that `path` has learnt of the data, in their own units and in float64; with `since`, of what so many
+        steps make of them, in those of the flow.
 
         log p(x) = log π(T(x)) + log|det ∇T(x)|, T the frame and all steps. Raises: as `Path.inverse`.
         """
-        like = path.final.like
-        learnt = path.inverse(self.reference.to(like.dtype).to(like.device), since)
-        return learnt if since else Pushforward(learnt, Inverse(self.frame.to(like)))
+        learnt = path.inverse(self.reference, since).to(torch.float64)
+        frame = copy.deepcopy(self.frame).to(
+            learnt.like.device
+        )  # in the units of the data, single precision loses digits
+        return learnt if since else Pushforward(learnt, Inverse(frame))
 
 
 @dataclass(frozen=True)

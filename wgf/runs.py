@@ -24,7 +24,7 @@ from wgf.errors import InputError, Unknown
 from wgf.flow import Path, evolve
 from wgf.law import Empirical, Law
 from wgf.manifest import GROWING, Manifest
-from wgf.maps import Map
+from wgf.maps import Flow, Map
 from wgf.moments import compared
 from wgf.observers import Observer, measured
 from wgf.optimality import Optimality
@@ -83,8 +83,18 @@ def load(folder: Folder, experiment: Experiment | None = None) -> tuple[Experime
     path = begin(experiment)
     for step in range(1, int(listed.about.get("steps", 0)) + 1):
         tree = load_tree(folder / step_name(step))
-        _follow(experiment, path, tree, _pool(folder, step) if pool_name(step) in listed.files else None)
+        pool = _pool(folder, step) if pool_name(step) in listed.files else None
+        try:
+            _follow(experiment, path, tree, pool)
+        except (KeyError, TypeError, InputError) as error:
+            raise _foreign(folder / step_name(step), listed, error) from error
     return experiment, path
+
+
+def _foreign(file: Folder, listed: Manifest, error: Exception) -> InputError:
+    """What to say of a file that this version cannot read, though it is whole."""
+    wrote, now = listed.about.get("wgf", "another version"), version("wgf-toolkit")
+    return InputError(f"{file} cannot be read: it was written by wgf {wrote}, this is wgf {now} ({reason(error)})")
 
 
 def begin(experiment: Experiment) -> Path:
@@ -143,11 +153,15 @@ class FromRun(WarmStart):
     parts: int = 1
 
     def __call__(self, template: Map, state: State) -> Map:
-        return FromPath(_path(self.folder), self.parts)(template, state)
+        stamp = (
+            manifest.fingerprint(Folder(self.folder) / manifest.NAME)["sha256"] if Folder(self.folder).is_dir() else ""
+        )
+        return FromPath(_path(self.folder, stamp), self.parts)(template, state)
 
 
 @lru_cache(maxsize=1)
-def _path(folder: str) -> Path:
+def _path(folder: str, stamp: str) -> Path:
+    """The path of a run, as it was when its manifest had this stamp."""
     return load(Folder(folder))[1]
 
 
@@ -165,6 +179,10 @@ def again(folder: Folder, parts: int = 1, evenly: bool = False) -> dict[str, Any
         taus = evened(taus, [info.moved for info in path.infos])
     said = {key: value for key, value in experiment.spec.items() if key not in ("tau", "steps", "schedule", "settled")}
     mover = "method" if "method" in said else "stepper"
+    if "warm" not in said[mover]:
+        raise InputError(f"the {mover} of {folder} cannot be told where its maps start; that of jko or jko-flow can")
+    if parts > 1 and not all(isinstance(map, Flow) for map in path.maps):
+        raise InputError(f"the maps of {folder} are no motions, so they cannot be cut in {parts} parts")
     warm = {"type": "wgf.runs:FromRun", "folder": str(folder.resolve()), "parts": parts}
     return {**said, "taus": refined(taus, parts), mover: {**said[mover], "warm": warm}}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wgf import checks
 from wgf.data import File
+from wgf.data.table import numbered
 from wgf.errors import InputError
 
 
@@ -23,7 +24,14 @@ def save_rows(file: Path, x: Float[Tensor, "n d"], names: list[str] | None = Non
         np.savez_compressed(file, x=columns)
     else:
         header = ",".join(names or [f"x{i}" for i in range(1, columns.shape[1] + 1)])
-        np.savetxt(file, columns, delimiter=",", header=header, comments="", fmt="%.9g")
+        np.savetxt(
+            file,
+            columns,
+            delimiter=",",
+            header=header,
+            comments="",
+            fmt="%.17g" if columns.dtype == np.float64 else "%.9g",
+        )
 
 
 def load_rows(file: Path, dim: int, names: Sequence[str] | None = None) -> Float[Tensor, "n d"]:
@@ -32,9 +40,7 @@ def load_rows(file: Path, dim: int, names: Sequence[str] | None = None) -> Float
     Raises: InputError for a file that cannot be read, missing values, NaN, or another width.
     """
     if names is not None:
-        found = File(str(file)).load()
-        chosen = [found.names.index(name) for name in names] if set(names) <= set(found.names) else slice(None)
-        return checks.rows(str(file), found.X[:, chosen].double(), dim)
+        return checks.rows(str(file), _by_name(file, names).double(), dim)
     _suffix(file)
     try:
         rows = _npz(file) if file.suffix == ".npz" else _csv(file)
@@ -43,6 +49,20 @@ def load_rows(file: Path, dim: int, names: Sequence[str] | None = None) -> Float
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} does not hold rows of numbers: {error}") from error
     return checks.rows(str(file), torch.from_numpy(np.asarray(rows, dtype=np.float64)), dim)
+
+
+def _by_name(file: Path, names: Sequence[str]) -> Tensor:
+    """The columns of these names; of a file without a header, all in their order."""
+    try:
+        return File(str(file), columns=list(names)).load().X
+    except InputError as refused:
+        try:
+            whole = File(str(file)).load()
+        except InputError:
+            raise refused from None
+        if whole.names != numbered("x", len(whole.names)):
+            raise
+        return whole.X
 
 
 def _suffix(file: Path) -> None:

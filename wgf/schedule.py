@@ -101,12 +101,10 @@ def evened(taus: Sequence[float], moved: Sequence[float], damping: float = 1.0) 
     for tau, length in zip(taus, moved, strict=True):
         checks.positive("tau", tau)
         checks.not_negative("moved", length)
-    if not any(moved):
+    if not sum(moved):
         raise InputError(f"evened needs a step that moved the law, but none of {len(moved)} did")
     times, lengths = (np.concatenate([[0.0], np.cumsum(values)]) for values in (taus, moved))
-    went = np.concatenate(
-        [[0], 1 + np.flatnonzero(np.asarray(moved))]
-    )  # a step at rest lends its time to the next that moves
+    went = np.concatenate([[0], 1 + np.flatnonzero(np.diff(lengths))])  # a step at rest lends its time to the next
     ends = np.append(times[went[:-1]], times[-1])
     even = PchipInterpolator(lengths[went], ends)(np.linspace(0, lengths[-1], len(lengths)))
     return np.diff(times + damping * (even - times)).tolist()

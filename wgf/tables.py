@@ -53,9 +53,12 @@ def held_out(found: "HeldOut") -> Table:
         table.add_row(f"negative log-likelihood{name} [nats]", f"{seen.nll:.4f} ± {seen.standard_error:.2g}")
     table.add_row("bits a dimension", f"{found.model.bits:.4f}")
     table.add_row("of the likelihood, by halving the integrator's steps [nats]", f"{found.model.integrator:.1g}")
-    table.add_row(escaped(found.kernel), f"{found.mmd2:.2g}, p = {found.p_mmd2:.2g}")
+    if found.mmd2 is not None:
+        table.add_row(escaped(found.kernel), f"{found.mmd2:.2g}, p = {found.p_mmd2:.2g}")
     if found.accuracy is not None:
         table.add_row("accuracy of a classifier (chance: 0.5)", f"{found.accuracy:.3f}, p = {found.p_accuracy:.2g}")
+    if found.note:
+        table.caption = f"not sampled: {escaped(found.note)}"
     return table
 
 

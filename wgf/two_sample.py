@@ -185,8 +185,9 @@ def classifier_test(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], seed: int 
     generator = keys.generator(seed)
     parts = [part[torch.randperm(len(part), generator=generator)[:each]] for part in (x.cpu(), y.cpu())]
     rows, labels = torch.cat(parts).double().numpy(), np.repeat([0, 1], each)
-    judge = HistGradientBoostingClassifier(max_iter=100, random_state=seed)
-    said = cross_val_predict(judge, rows, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=seed))
+    chance = keys.fold(seed) % 2**32
+    judge = HistGradientBoostingClassifier(max_iter=100, random_state=chance)
+    said = cross_val_predict(judge, rows, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=chance))
     accuracy = float((said == labels).mean())
     spread = math.sqrt(accuracy * (1 - accuracy) / (2 * each))
     beyond = (accuracy - 0.5) * math.sqrt(8 * each)  # deviations of a coin tossed as often

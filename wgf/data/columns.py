@@ -11,6 +11,9 @@ ROWS = 10
 SAME = 1e-12
 """How near to 1 a correlation is that of two columns that say the same."""
 
+TIED = 1e-12
+"""The smallest eigenvalue of a correlation matrix at which a combination of columns counts as constant."""
+
 
 def check_columns(table: Table) -> Table:
     """Return the table if a density on R^p can be learnt from it.
@@ -36,7 +39,19 @@ def check_columns(table: Table) -> Table:
     if pair is not None:
         one, other = (table.names[k] for k in pair)
         raise InputError(f"the columns {one!r} and {other!r} are the same up to scale and shift: leave one of them out")
+    tied = _tied(X)
+    if tied:
+        names = _listed([table.names[k] for k in tied])
+        raise InputError(f"the columns {names} are tied by a linear equation: leave one of them out")
     return table
+
+
+def _tied(X: torch.Tensor) -> list[int]:
+    """Columns of which a combination is constant: those of the correlation matrix's null vector, if there is one."""
+    unit = X - X.mean(0)
+    unit = unit / unit.norm(dim=0)
+    values, vectors = torch.linalg.eigh(unit.T @ unit)
+    return (vectors[:, 0].abs() > 1e-3).nonzero()[:, 0].tolist() if values[0] < TIED else []
 
 
 def _copies(X: torch.Tensor) -> tuple[int, int] | None:

@@ -139,7 +139,7 @@ class Dynamic(Flow):
 
     def _weighted_divergence(self, points: list[tuple[float, Tensor, float]]) -> Tensor:
         """Σ_k w_k ∇·v(t_k, x_k), as many of the k at once as fit a sweep of bounded size."""
-        together = 1 if self._thrifty else max(1, SWEEP // len(points[0][1]))
+        together = 1 if self._thrifty else max(1, SWEEP // max(1, len(points[0][1])))
         total = torch.zeros_like(points[0][1][:, 0])
         for start in range(0, len(points), together):
             times, places, weights = zip(*points[start : start + together], strict=True)
@@ -222,6 +222,8 @@ class Dynamic(Flow):
             finer = self.refined(times)
             if bool((finer._invert(y)[1] <= finer._tolerance(y)).all()):
                 return f"{finer.taken} steps would do"
+        if 2 * self.taken > STIFF:
+            return "take smaller steps of the flow, or train it anew with more of the scheme's"
         return f"up to {STIFF} would not do either: train it with more steps, or take smaller steps of the flow"
 
     def _backwards(self, y: Tensor) -> Tensor:

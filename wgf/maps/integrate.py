@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wgf import checks
+from wgf.errors import Diverged
 
 Tuple: TypeAlias = tuple[Tensor, ...]
 Field: TypeAlias = Callable[[Any, Tuple], Tuple]
@@ -100,6 +101,10 @@ class RK4(RungeKutta):
         return points + [(steps - 0.5 + 0.5 * x, 0.5) for x in (-inner, inner)] * (steps % 2)
 
 
+MOST = 10_000
+"""Adaptive steps after which a motion is given up."""
+
+
 @dataclass(frozen=True)
 class Adaptive(Scheme):
     """Dormand–Prince 5(4) by torchdiffeq, steps chosen so that the error of each is below atol + rtol·|x|.
@@ -134,13 +139,15 @@ class Adaptive(Scheme):
     ) -> Tuple:
         from torchdiffeq import odeint, odeint_adjoint
 
-        ends = torch.tensor([start, end], dtype=torch.float64)
-
-        own = {"rtol": self.rtol, "atol": self.atol, "method": "dopri5"}
-        if self.adjoint and torch.is_grad_enabled():
-            whole = odeint_adjoint(field, state, ends, adjoint_params=tuple(parameters), **own)
-        else:
-            whole = odeint(field, state, ends, **own)
+        ends = torch.tensor([start, end], dtype=torch.float64, device=state[0].device)
+        own = {"rtol": self.rtol, "atol": self.atol, "method": "dopri5", "options": {"max_num_steps": MOST}}
+        try:
+            if self.adjoint and torch.is_grad_enabled():
+                whole = odeint_adjoint(field, state, ends, adjoint_params=tuple(parameters), **own)
+            else:
+                whole = odeint(field, state, ends, **own)
+        except AssertionError as error:  # how torchdiffeq says that steps vanish, or are too many
+            raise Diverged(f"adaptive steps cannot follow this motion within {self.rtol:g}: {error}") from error
         return cast("Tuple", tuple(part[-1] for part in whole))
 
 

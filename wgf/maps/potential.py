@@ -123,6 +123,7 @@ class OTFlow(PotentialFlow):
 
     def _swept(self, x: Tensor, ends: bool) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
         another = type(self) is not OTFlow or (self.training and self.hamilton_jacobi)  # velocity, or cost
+        another = another or not torch.is_grad_enabled()  # nothing is then to be kept
         if another or len(self.inner) > 1 or self.checkpoint or not isinstance(self.scheme, RungeKutta):
             return super()._swept(x, ends)
         return swept(x, self.scheme, self._times, self.end - self.start, ends, *self._two_layers)

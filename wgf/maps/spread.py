@@ -23,7 +23,7 @@ def spreading(
     """The divergence of `descent` by d tangents: −⟨(1 − D²) ∘ z, |rows of K_x|²⟩ − ⟨w ∘ (1 − E²), Σ_a H_a²⟩ − |A_x|²,
     H_a = (D ∘ K_a)Lᵀ for the columns K_a of K_x, E = tanh(Lu + b), D and z as there. Differentiable once.
     """
-    return _Spreading.apply(s, K, a, L, b, w, A)
+    return _Spreading.apply(torch.is_grad_enabled(), s, K, a, L, b, w, A)
 
 
 CACHE = 2**20
@@ -32,7 +32,9 @@ CACHE = 2**20
 
 class _Spreading(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, s: Tensor, K: Tensor, a: Tensor, L: Tensor, b: Tensor, w: Tensor, A: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, graph: bool, s: Tensor, K: Tensor, a: Tensor, L: Tensor, b: Tensor, w: Tensor, A: Tensor
+    ) -> Tensor:
         d, m = s.shape[1] - 1, len(w)
         K_x, W = K[:, :d].T.contiguous(), w[:, None] * L
         widths = K_x.square().sum(0)
@@ -49,7 +51,7 @@ class _Spreading(torch.autograd.Function):
             forms = H.square().sum(0)
             torch.addmv((c * forms).sum(1), bend * z, widths, out=total[start : start + len(rows)])
             start += len(rows)
-            kept += [rows, u, D, E, z, bend, c, tangents, H, forms]
+            kept += [rows, u, D, E, z, bend, c, tangents, H, forms] if graph else []
         ctx.save_for_backward(K_x, W, widths, K, L, w, A, *kept)
         return total.add_(A[:, :d].square().sum()).neg_()
 
@@ -89,4 +91,4 @@ class _Spreading(torch.autograd.Function):
         to_w += (to_W * L).sum(1)
         to_A = torch.zeros_like(A)
         to_A[:, :d] = -2 * g.sum() * A[:, :d]
-        return torch.cat(to_s), to_K, to_a, to_L, to_b, to_w, to_A
+        return None, torch.cat(to_s), to_K, to_a, to_L, to_b, to_w, to_A

@@ -67,8 +67,8 @@ class Certificate:
 
     @property
     def holds(self) -> bool:
-        """Whether the inequality holds within two standard errors."""
-        return self.value <= 2 * self.standard_error
+        """Whether the inequality holds within two standard errors, or rounding."""
+        return self.value <= 2 * self.standard_error + 1e-6
 
 
 @dataclass(frozen=True)

@@ -171,15 +171,17 @@ class JKO(Variational):
         map, routed = self.warm(self.map, state), route(F, self.accepts, "JKO", self.instead)
         objective = _Objective(self, map, routed, state, tau)
         curve = self._train(objective, map, keys.fold(state.key, state.step, 2), watch)
+        measures: dict[str, float] = {}
         if not objective.score() <= objective.standing():  # few rows and a warm start: worse than no step at all
             map.load_state_dict(Fresh()(self.map, state).state_dict())
             again = self._train(objective, map, keys.fold(state.key, state.step, 5), watch)
             curve = [*curve, *((curve[-1][0] + k, score) for k, score in again)]
             if not objective.score() <= objective.standing():
                 map.load_state_dict(Fresh()(self.map, state).state_dict())
+                measures["stood still"] = 1.0
         map.eval().requires_grad_(False)
         certificate = self._certify(map, routed, state, tau) if self.kept else None
-        info = Info(certificate=certificate, curve=curve, seconds=time.perf_counter() - began)
+        info = Info(certificate=certificate, measures=measures, curve=curve, seconds=time.perf_counter() - began)
         return map, {"map": dict(map.state_dict())}, info
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
@@ -289,7 +291,7 @@ def check_parts(stepper: str, *parts: tuple[object, type]) -> None:
 def check_map(map: Map, state: State) -> None:
     """Raise Incompatible where a map's dimension is not that of the particles, or it cannot be trained."""
     if any(isinstance(part, Inverse) for part in map.modules()):
-        raise Incompatible("an Inverse cannot be trained, for gradients do not pass through it; train the map itself")
+        raise Incompatible("an Inverse cannot be trained, for every loss would invert it; train the map itself")
     if map.dim != state.x.shape[1]:
         raise Incompatible(f"the map acts on {map.dim} dimensions, but the initial law has {state.x.shape[1]}")
 

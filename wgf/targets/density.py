@@ -4,6 +4,7 @@ import torch
 
 from wgf import checks
 from wgf.data import Dataset, EightGaussians, check_columns
+from wgf.errors import InputError
 from wgf.functionals import Entropy, Potential, Quadratic
 from wgf.law import Empirical, Gaussian
 from wgf.maps import Standard
@@ -31,6 +32,9 @@ def density(
     table = data.load()
     check_columns(table)
     train, held = table.split(share, split)
+    if len(held) < 2:
+        raise InputError(f"share = {share:g} holds out {len(held)} of {len(table)} rows; take at least 2 to judge by")
+    check_columns(train)
     x = train.X.double()
     d = x.shape[1]
     frame = Standard.fit(x) if standardise else Standard(torch.zeros_like(x[0]), torch.ones_like(x[0]))
