@@ -39,7 +39,7 @@ ROWS, RADIAL_BOUND = 2000, 2 * 0.0194
 
 
 def study(quick: bool = False) -> Report:
-    """Three seeds of twenty steps, d = 2, 4, 6, 10; quick: one seed, d = 2."""
+    """Five seeds of twenty steps, d = 2, 4, 6, 10; quick: one seed, d = 2."""
     runs, beside = _grid_flows(quick)
     grid, circles = grid_of_gaussians(spacing=SPACING, noise=NOISE), two_circles(*RADII, RING_NOISE)
     rings = run("two circles", circles, [turn for phase in CIRCLES for turn in phase.turns(COARSE)], 0)
@@ -65,7 +65,7 @@ def _grid_flows(quick: bool) -> tuple[list[Run], list[Run]]:
     """
     target = grid_of_gaussians(spacing=SPACING, noise=NOISE)
     turns = annealed(NOISE, SPACING * math.sqrt(2))  # the standard deviation of a coordinate of the centres
-    runs = [run(f"seed {seed}", target, turns, seed) for seed in range(1 if quick else 3)]
+    runs = [run(f"seed {seed}", target, turns, seed) for seed in range(1 if quick else 5)]
     beside = [run("one step", target, one_step(turns), 0)]
     if not quick:
         sharp = [replace(turn, blur=0.0) for turn in turns]
