@@ -126,4 +126,4 @@ def _scores(axis: Axes, one: Run) -> None:
         axis.plot(names, [one.nll(name, rows) for name in names], "o-", label=label)
         if one.exact is not None:
             axis.axhline(-float(one.exact[rows].mean()), color="k", lw=1, ls="--")
-    finish(axis, f"{one.setting.title}: dashed, the law itself", "path", "NLL [nats a row]")
+    finish(axis, "held rows" if one.exact is None else "held rows; dashed, the law itself", "path", "NLL [nats a row]")
