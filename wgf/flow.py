@@ -43,32 +43,35 @@ class Path:
 
     @property
     def maps(self) -> list[Map]:
-        """The map of each step. Raises: Incompatible where a step is not a map (Langevin, say)."""
-        found: list[Map] = []
-        for before, law in pairwise(self.laws):
-            parts: list[Map] = []
-            while isinstance(law, Pushforward) and law is not before:
-                parts.insert(0, law.map)
-                law = law.base
-            if not parts or law is not before:
-                raise Incompatible("only a path whose every step is a map has maps; this one has steps that are not")
-            found.append(parts[0] if len(parts) == 1 else Compose(parts))
-        return found
+        """The map of each step, from the law before. Raises: Incompatible where a step is not one (Langevin, say)."""
+        steps = [_between(before, after) for before, after in pairwise(self.laws)]
+        return [parts[0] if len(parts) == 1 else Compose(parts) for parts in steps]
 
     def inverse(self, reference: Law, since: int = 0) -> Law:
         """`reference` pulled back through every step: data from noise, where the flow took data to noise.
 
-        `since` = k leaves out the first k steps: what the flow has made of the data by step k, as the model has it.
+        `since` = k leaves out the first k steps: what the flow has made of the data by step k, as the model has it. The
+        reference takes the dtype and the device of the flow.
         Raises: Incompatible where a step is not a map; InputError for a path of no more than k steps.
         """
-        maps = self.maps[checks.at_least("since", since, 0) :]
-        if not maps:
+        if checks.at_least("since", since, 0) >= len(self):
             raise InputError(f"a path of {len(self)} steps has none to go back through since step {since}")
-        like = self.final.like
+        like, maps = self.final.like, _between(self.laws[since], self.final)
         return Pushforward(reference.to(like.dtype).to(like.device), Inverse(Compose(maps)))
 
     def __len__(self) -> int:
         return len(self.infos)
+
+
+def _between(before: Law, after: Law) -> list[Map]:
+    """The maps that carry `before` to `after`, in the order in which they act."""
+    maps: list[Map] = []
+    while isinstance(after, Pushforward) and after is not before:
+        maps.insert(0, after.map)
+        after = after.base
+    if not maps or after is not before:
+        raise Incompatible("only a path whose every step is a map can be inverted; this one has steps that are not")
+    return maps
 
 
 Stop: TypeAlias = Callable[[Path], bool]

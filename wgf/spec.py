@@ -15,7 +15,7 @@ from wgf.errors import SpecError
 from wgf.flow import Path, Stop
 from wgf.problem import Problem
 from wgf.schedule import Constant, Schedule
-from wgf.steppers import Stepper, Variational
+from wgf.steppers import Stepper
 from wgf.stopping import Settled
 
 PROBLEMS = "wgf.problems"
@@ -62,7 +62,7 @@ def build(raw: Mapping[str, Any]) -> Experiment:
     problem = replace(problem, initial=problem.initial.to(getattr(torch, dtype)))
     said, taus = _taus(raw, problem.horizon)
     mover, stepper = _stepper(raw, problem)
-    if problem.learning is not None and not isinstance(stepper, Variational):
+    if problem.learning is not None and not stepper.keeps_density:
         raise SpecError(
             f"{type(stepper).__name__} cannot learn a density, for its steps are no maps to go back through;"
             " take --method jko-flow or jko-iflow"

@@ -55,7 +55,7 @@ STEPS = 5
 class Setting:
     """Iterations of a step, in all the same for one step as for five; the potential's width; training rows."""
 
-    iterations: int = 700
+    iterations: int = 2000
     width: int = 16
     pool: int = 100_000
 
