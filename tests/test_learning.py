@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wgf import cli, evolve, heldout, keys, manifest, runs, samples, spec
 from wgf.conditional import Given, Leading
-from wgf.data import EightGaussians, File, Wine
+from wgf.data import Dequantised, Digits, EightGaussians, File, Wine
 from wgf.errors import Incompatible, InputError, SpecError
 from wgf.flow import Path
 from wgf.functionals import KL, Entropy, Potential, Quadratic
@@ -506,3 +506,17 @@ def test_context_has_no_force_and_no_density():
     assert law.to(torch.float32).like.dtype == torch.float32
     with pytest.raises(InputError, match="more than 2 columns, got 2"):
         V(x[:, :2])
+
+
+def test_whole_numbers_are_spread_over_their_cells():
+    pytest.importorskip("sklearn")
+    plain, spread_out = Digits().load().X, Dequantised(Digits()).load().X
+    assert torch.equal(spread_out.floor(), plain)
+    u = spread_out - plain
+    assert float(u.mean()) == pytest.approx(0.5, abs=0.005)
+    assert float(u.var()) == pytest.approx(1 / 12, abs=0.001)
+    with pytest.raises(InputError, match="constant"):
+        density(Digits())
+    assert density(Dequantised(Digits())).dim == 64
+    with pytest.raises(InputError, match="step"):
+        Dequantised(Digits(), 0.0)

@@ -3,6 +3,7 @@
 from wgf.data.bundled import BreastCancer, Diabetes, Digits, Wine
 from wgf.data.columns import check_columns
 from wgf.data.densities import Checkerboard, Circles, EightGaussians, SwissRoll, TwoSpirals
+from wgf.data.dequantised import Dequantised
 from wgf.data.drawn import Picture, Rose, Tree
 from wgf.data.file import File
 from wgf.data.household import Household
@@ -21,6 +22,7 @@ __all__ = [
     "Circles",
     "Covertype",
     "Dataset",
+    "Dequantised",
     "Diabetes",
     "Digits",
     "EightGaussians",
