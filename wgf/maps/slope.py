@@ -30,6 +30,12 @@ def descent(
     return _Descent.apply(x, t, K, a, L, b, w, A, c)
 
 
+def activated(u: Tensor) -> tuple[Tensor, Tensor]:
+    """σ(u) = log(1 + e^{2u}) − u and σ′(u) = tanh u."""
+    twice = u + u
+    return softplus(twice, threshold=40).sub_(u), torch.sigmoid(twice).mul_(2).sub_(1)
+
+
 def slope_of(u: Tensor) -> Tensor:
     """tanh u as 2/(1 + e^{−2u}) − 1, to rounding of 1: a sixth of torch's time on a CPU."""
     return torch.sigmoid(2 * u).mul_(2).sub_(1)
@@ -83,8 +89,7 @@ def _evaluated(x: Tensor, t: float, weights: Sequence[Tensor], W: Tensor) -> tup
     d = x.shape[1]
     K_x, A_x = K[:, :d], A[:, :d]
     u = torch.addmm(torch.add(a, K[:, d], alpha=t), x, K_x.T)
-    D = slope_of(u)
-    u = softplus(u, beta=2, threshold=40).mul_(2).sub_(u)
+    u, D = activated(u)
     E = slope_of(torch.addmm(b, u, L.T))
     z, q = torch.addmm(w, E, W), torch.addmm(t * A[:, d], x, A_x.T)
     v = torch.addmm(c[:d], D * z, K_x, beta=-1, alpha=-1).addmm_(q, A_x, alpha=-1)

@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import softplus
 
-from wgf.maps.slope import slope_of
+from wgf.maps.slope import activated, slope_of
 
 
 def spreading(
@@ -42,16 +41,14 @@ class _Spreading(torch.autograd.Function):
         size = max(1, (CACHE << 6 if s.is_cuda else CACHE) // (s.element_size() * m * max(d, 2)))
         for rows in s.split(size):
             u = torch.addmm(a, rows, K.T)
-            D = slope_of(u)
-            u = softplus(u, beta=2, threshold=40).mul_(2).sub_(u)
+            u, D = activated(u)
             E = slope_of(torch.addmm(b, u, L.T))
             z, bend, c = torch.addmm(w, E, W), torch.addcmul(w.new_ones(()), D, D, value=-1), w - w * E * E
-            tangents = D * K_x[:, None, :]
-            H = (tangents.flatten(0, 1) @ L.T).view(d, len(rows), m)
+            H = ((D * K_x[:, None, :]).flatten(0, 1) @ L.T).view(d, len(rows), m)
             forms = H.square().sum(0)
             torch.addmv((c * forms).sum(1), bend * z, widths, out=total[start : start + len(rows)])
             start += len(rows)
-            kept += [rows, u, D, E, z, bend, c, tangents, H, forms] if graph else []
+            kept += [rows, u, D, E, z, bend, c, H, forms] if graph else []
         ctx.save_for_backward(K_x, W, widths, K, L, w, A, *kept)
         return total.add_(A[:, :d].square().sum()).neg_()
 
@@ -63,15 +60,15 @@ class _Spreading(torch.autograd.Function):
         to_K, to_L, to_W, to_K_x = (torch.zeros_like(each) for each in (K, L, W, K_x))
         to_a, to_b, to_w, to_widths = (torch.zeros_like(w) for _ in range(4))
         to_s, start = [], 0
-        for k in range(0, len(flat), 10):
-            rows, u, D, E, z, bend, c, tangents, H, forms = flat[k : k + 10]
+        for k in range(0, len(flat), 9):
+            rows, u, D, E, z, bend, c, H, forms = flat[k : k + 9]
             back = -g[start : start + len(rows), None]
             start += len(rows)
             to_widths.addmv_((bend * z).T, back[:, 0])
             to_z = back * (bend * widths)
             to_D = (back * (z * widths)).mul_(D).mul_(-2)
             to_H = (H * (2 * back * c)).flatten(0, 1)
-            to_L.addmm_(to_H.T, tangents.flatten(0, 1))
+            to_L.addmm_(to_H.T, (D * K_x[:, None, :]).flatten(0, 1))
             to_tangents = (to_H @ L).view_as(H)
             to_K_x += (to_tangents * D).sum(1)
             to_D += (to_tangents * K_x[:, None, :]).sum(0)
