@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +27,7 @@ from wgf.maps import Flow, Map
 from wgf.moments import compared
 from wgf.observers import Observer, measured
 from wgf.optimality import Optimality
+from wgf.refinement import sizes
 from wgf.schedule import evened, refined
 from wgf.spec import Experiment
 from wgf.steppers import FromPath, WarmStart
@@ -174,7 +174,7 @@ def again(folder: Folder, parts: int = 1, evenly: bool = False) -> dict[str, Any
     experiment, path = load(folder)
     if experiment.spec is None or not len(path):
         raise InputError(f"{folder} has no steps that a spec can say, to be taken again")
-    taus = [after - before for before, after in pairwise(path.times)]
+    taus = sizes(path)
     if evenly:
         taus = evened(taus, [info.moved for info in path.infos])
     said = {key: value for key, value in experiment.spec.items() if key not in ("tau", "steps", "schedule", "settled")}

@@ -15,7 +15,7 @@ from wgf.maps.base import half_square
 from wgf.maps.curvature import curvature
 from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, RungeKutta, Scheme
-from wgf.maps.slope import descent, slope_of, swept
+from wgf.maps.slope import descent, slope_of, swept, tracked
 from wgf.maps.spread import spreading
 from wgf.networks import raise_frequency
 
@@ -123,7 +123,7 @@ class OTFlow(PotentialFlow):
 
     def _swept(self, x: Tensor, ends: bool) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
         another = type(self) is not OTFlow or (self.training and self.hamilton_jacobi)  # velocity, or cost
-        another = another or not torch.is_grad_enabled()  # nothing is then to be kept
+        another = another or not tracked(x, *self._two_layers)  # nothing is then to be kept
         if another or len(self.inner) > 1 or self.checkpoint or not isinstance(self.scheme, RungeKutta):
             return super()._swept(x, ends)
         return swept(x, self.scheme, self._times, self.end - self.start, ends, *self._two_layers)

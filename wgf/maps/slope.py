@@ -30,6 +30,11 @@ def descent(
     return _Descent.apply(x, t, K, a, L, b, w, A, c)
 
 
+def tracked(*inputs: Tensor) -> bool:
+    """Whether gradients of these are wanted."""
+    return torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+
+
 def activated(u: Tensor) -> tuple[Tensor, Tensor]:
     """σ(u) = log(1 + e^{2u}) − u and σ′(u) = tanh u."""
     twice = u + u

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from wgf.maps.slope import activated, slope_of
+from wgf.maps.slope import activated, slope_of, tracked
 
 
 def spreading(
@@ -22,7 +22,7 @@ def spreading(
     """The divergence of `descent` by d tangents: −⟨(1 − D²) ∘ z, |rows of K_x|²⟩ − ⟨w ∘ (1 − E²), Σ_a H_a²⟩ − |A_x|²,
     H_a = (D ∘ K_a)Lᵀ for the columns K_a of K_x, E = tanh(Lu + b), D and z as there. Differentiable once.
     """
-    return _Spreading.apply(torch.is_grad_enabled(), s, K, a, L, b, w, A)
+    return _Spreading.apply(tracked(s, K, a, L, b, w, A), s, K, a, L, b, w, A)
 
 
 CACHE = 2**20
