@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import zoo
+from scipy.stats import binom
 from torch import Tensor
 
 from wgf import cli, evolve, heldout, keys, manifest, runs, samples, spec
@@ -211,6 +212,9 @@ def test_a_classifier_tells_laws_apart_and_one_law_not():
     same, other = classifier_test(x, y), classifier_test(x, y + 1.0)
     assert abs(same.accuracy - 0.5) < 4 * same.standard_error
     assert same.p > 1e-3
+    near = classifier_test(x, y + 0.15)
+    right = round(near.accuracy * 1200)
+    assert near.p == pytest.approx(binom.sf(right - 0.5, 1200, 0.5), abs=0.03)
     assert other.accuracy > 0.7
     assert other.p < 1e-6
     with pytest.raises(InputError, match="at least 5 rows of each"):
