@@ -16,8 +16,8 @@ FLOORS = (  # of wgf, from the ground up: each may import itself and those befor
     {"errors"},
     {"checks", "keys", "tree"},
     {"law"},
-    {"pearson", "pixels", "pooled", "ring"},
-    {"autodiff", "convolutions", "kernels", "networks", "shards"},
+    {"activations", "pearson", "pixels", "pooled", "ring"},
+    {"autodiff", "convolutions", "kernels", "layers", "networks", "shards"},
     {"functionals", "critics", "training"},
     {"fitting"},
     {"maps"},  # above functionals: an explicit move is made of a first variation

@@ -1,11 +1,15 @@
 """Networks and kernels: derivatives in closed form against autograd, masses against one, blocks against no blocks."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import pytest
 import torch
 import zoo
 from torch import Tensor
 
 from wgf import autodiff, kernels
+from wgf.activations import Activation
 from wgf.critics import Critic
 from wgf.errors import InputError
 from wgf.kernels import kernel_sum, kernel_sum_gradient
@@ -38,6 +42,51 @@ def test_tangents_and_divergence_are_those_of_autograd(activation, depth):
     torch.testing.assert_close(net.divergence(x)[1], trace, rtol=1e-12, atol=1e-13)
     quadratic = torch.einsum("kna,nab,knb->n", dx[..., :2], J, dx)
     torch.testing.assert_close(net.divergence(x, dx)[1], quadratic, rtol=1e-12, atol=1e-12)
+
+
+@dataclass(frozen=True)
+class Softplus(Activation):
+    """One that says nothing but its value and its pair."""
+
+    def value(self, h):
+        return torch.nn.functional.softplus(h)
+
+    def pair(self, h):
+        return torch.nn.functional.softplus(h), torch.sigmoid(h)
+
+
+@pytest.mark.parametrize("activation", [*zoo.ACTIVATIONS, Softplus()], ids=str)
+@pytest.mark.parametrize(("inputs", "outputs", "depth"), [(2, 1, 1), (12, 3, 2), (3, 12, 3)])
+def test_gradients_by_hand_are_those_of_the_plain_network(activation, inputs, outputs, depth):
+    net = MLP(inputs, outputs, 16, depth, activation).double()
+    net.reset(torch.Generator().manual_seed(0))
+    x = zoo.randn(0, 10, inputs).requires_grad_()
+    weight = zoo.randn(1, 10, outputs)
+
+    def plain(x: Tensor) -> Tensor:
+        for layer in net.layers[:-1]:
+            x = activation.value(layer(x))
+        return net.layers[-1](x)
+
+    def derivatives(function: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Value and gradients; those of a loss of gradients, as penalties on slopes are; some weights held."""
+        sources = [x, *net.parameters()]
+        y = function(x)
+        first = torch.autograd.grad((weight * y.square()).sum(), sources)
+        slope = torch.autograd.grad((weight * function(x)).sum(), x, create_graph=True)[0]
+        again = torch.autograd.grad(slope.square().sum() + function(x).sum(), sources, materialize_grads=True)
+        chosen = list(net.parameters())[1::2]
+        held = torch.autograd.grad(function(x.detach()).square().sum(), chosen)
+        net.requires_grad_(False)
+        only = torch.autograd.grad(function(x).square().sum(), x)
+        net.requires_grad_(True)
+        return [y, *first, *again, *held, *only]
+
+    for ours, theirs in zip(derivatives(net), derivatives(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+    graphed = net(x)
+    with torch.no_grad():
+        assert torch.equal(net(x), graphed)  # the same bits, whether or not there is a graph
 
 
 @pytest.mark.parametrize("build", zoo.NETWORKS.values(), ids=list(zoo.NETWORKS))

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from wgf import flags, registry, spec
+from wgf.activations import Silu
 from wgf.critics import Critic
 from wgf.errors import SpecError
 from wgf.functionals import Interaction, Term
 from wgf.maps import ICNN, Affine, Compose, Euler, Heun, Hutchinson, Map, NeuralODE, OTFlow, Residual
-from wgf.networks import Silu
 from wgf.schedule import Constant, Geometric, Schedule
 from wgf.steppers import JKO, Base, Fresh, Langevin, Midpoint, Particles, Previous, SaddleJKO, Splitting, Stepper
 from wgf.training import LBFGS, Adam, Recipe

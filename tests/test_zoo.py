@@ -12,6 +12,7 @@ import pytest
 import zoo
 
 import wgf
+from wgf.activations import Activation
 from wgf.conditional import Given
 from wgf.functionals import Term
 from wgf.functionals.divergence import F
@@ -19,7 +20,6 @@ from wgf.kernels import Radial
 from wgf.law import Law
 from wgf.maps import Map
 from wgf.maps.integrate import Scheme
-from wgf.networks import Activation
 from wgf.runs import FromRun
 from wgf.steppers import Stepper
 from wgf.steppers.jko import WarmStart

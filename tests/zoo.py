@@ -11,6 +11,7 @@ from torch import Tensor, distributions
 
 from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck, porous_medium
 from wgf import networks
+from wgf.activations import Activation, Relu, Silu, Tanh
 from wgf.blurred import Blurred
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.data import Moons, SwissRoll
@@ -93,7 +94,6 @@ from wgf.maps import (
     UNet,
 )
 from wgf.maps.integrate import RungeKutta, Scheme
-from wgf.networks import Activation, Relu, Silu, Tanh
 from wgf.pearson import PearsonII
 from wgf.pixels import Pixels
 from wgf.pooled import PooledMixture

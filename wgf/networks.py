@@ -1,8 +1,6 @@
 """Multilayer perceptrons with tangents: the networks inside maps, velocities and critics."""
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -11,53 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wgf import checks
-
-
-class Activation(ABC):
-    """A pointwise function σ together with its derivative, which tangents need."""
-
-    @abstractmethod
-    def value(self, h: Tensor) -> Tensor:
-        """σ(h)."""
-
-    @abstractmethod
-    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """σ(h) and σ′(h), sharing what they can."""
-
-
-@dataclass(frozen=True)
-class Tanh(Activation):
-    """σ = tanh, σ′ = 1 − tanh²."""
-
-    def value(self, h: Tensor) -> Tensor:
-        return torch.tanh(h)
-
-    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        value = torch.tanh(h)
-        return value, 1 - value.square()
-
-
-@dataclass(frozen=True)
-class Silu(Activation):
-    """σ(h) = h s(h) with s the logistic function, σ′ = s (1 + h (1 − s))."""
-
-    def value(self, h: Tensor) -> Tensor:
-        return torch.nn.functional.silu(h)
-
-    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        s = torch.sigmoid(h)
-        return h * s, s * (1 + h * (1 - s))
-
-
-@dataclass(frozen=True)
-class Relu(Activation):
-    """σ(h) = max(0, h), σ′ = 1 above zero and 0 elsewhere: pieces with sharp edges between them."""
-
-    def value(self, h: Tensor) -> Tensor:
-        return torch.relu(h)
-
-    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.relu(h), (h > 0).to(h)
+from wgf.activations import Activation, Tanh
+from wgf.layers import perceptron
 
 
 def raise_frequency(weight: Tensor, bias: Tensor, frequency: float, generator: torch.Generator) -> None:
@@ -113,9 +66,7 @@ class MLP(nn.Module):
                 self._linear[-1].weight.zero_()
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
-        for layer in self._linear[:-1]:
-            x = self.activation.value(layer(x))
-        return self._linear[-1](x)
+        return perceptron(x, self.activation, [w for layer in self._linear for w in (layer.weight, layer.bias)])
 
     def tangents(
         self, x: Float[Tensor, "n inputs"], dx: Float[Tensor, "k n inputs"] | None = None

@@ -18,7 +18,7 @@ PACKAGES = (
     "wgf.steppers",
     "wgf.maps",
     "wgf.training",
-    "wgf.networks",
+    "wgf.activations",
     "wgf.critics",
     "wgf.schedule",
     "wgf.functionals",

@@ -21,12 +21,12 @@ from wgf import (
     evolve,
     keys,
 )
+from wgf.activations import Relu
 from wgf.critics import ScalarField
 from wgf.functionals import F as Member
 from wgf.functionals import RatioKL
 from wgf.law import Mixture
 from wgf.methods import semidual_jko
-from wgf.networks import Relu
 
 DATA, FRESH = 1_000_000, 100_000
 """Rows of the data, and those that are scored."""

@@ -7,11 +7,11 @@ from torch import Tensor
 from validation.sinkhorn import Comparison, against_exact
 from validation.studies._motions import Motion, motion
 from wgf import Alternate, Critic, Empirical, Gaussian, OTFlow, SaddleJKO, evolve, keys
+from wgf.activations import Tanh
 from wgf.data.planar import Planar
 from wgf.functionals import FDivergence, KullbackLeibler, Lipschitz
 from wgf.maps import Euler, PotentialFlow
 from wgf.methods import w1w2_flow
-from wgf.networks import Tanh
 
 ROWS, REPETITIONS, BLUR, P = 1000, 20, 0.1, 2
 """Of the Sinkhorn divergence, in units of the data's scale: the root mean variance of the plane's coordinates."""
@@ -44,7 +44,7 @@ def drawn(source: type[Planar], dim: int) -> Drawn:
     scale = float(rows[:, :2].var(0).mean().sqrt())
     data, noise = (rows / scale).float(), Gaussian.standard(dim)
     term = Lipschitz(FDivergence(KullbackLeibler(), Empirical(data)), 2.0)
-    path = evolve(term, _stepper(dim, 6000 if dim == 2 else 8000), noise, [5.0])
+    path = evolve(term, _stepper(dim, 4800 + 600 * dim), noise, [5.0])
     map, model = path.infos[0].map, path.final
     assert isinstance(map, PotentialFlow)
 

@@ -5,9 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wgf import checks
+from wgf.activations import Activation, Silu
 from wgf.critics.base import ScalarField
 from wgf.errors import InputError
-from wgf.networks import MLP, Activation, Silu
+from wgf.networks import MLP
 
 
 class FourierCritic(ScalarField):

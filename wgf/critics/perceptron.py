@@ -5,8 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wgf import checks
+from wgf.activations import Activation, Silu
 from wgf.critics.base import ScalarField
-from wgf.networks import MLP, Activation, Silu
+from wgf.networks import MLP
 
 
 class Critic(ScalarField):
@@ -55,4 +56,4 @@ class Critic(ScalarField):
         u = self.network(y)[:, 0]
         if self.bend is None or self.slope is None:
             return u
-        return u + torch.addmv((0.5 * y * (y @ self.bend)).sum(1), y, self.slope)
+        return u + (torch.addmm(self.slope, y, self.bend, alpha=0.5) * y).sum(1)

@@ -36,7 +36,7 @@ class Affine(Static):
         self.centre.copy_(mean)
 
     def move(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        return (x - self.centre) @ self.matrix.T + (self.centre + self.shift)
+        return torch.addmm(self.centre + self.shift, x - self.centre, self.matrix.T)
 
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:
         return self.move(x), self.matrix.expand(len(x), self.dim, self.dim)

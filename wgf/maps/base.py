@@ -69,6 +69,9 @@ class Static(Map):
     def move(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """T(x_i)."""
 
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return self.move(x)
+
     def transport(self, x: Float[Tensor, "n d"], logdet: bool = False) -> Transport:
         if not logdet:
             y = self.move(x)

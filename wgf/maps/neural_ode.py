@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from wgf import checks, keys
+from wgf.activations import Activation, Tanh
 from wgf.errors import InputError
 from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, Scheme
-from wgf.networks import MLP, Activation, Tanh
+from wgf.networks import MLP
 
 
 class Trace(ABC):

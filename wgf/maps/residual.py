@@ -5,9 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wgf import checks
+from wgf.activations import Activation, Tanh
 from wgf.errors import InputError
 from wgf.maps.base import Static
-from wgf.networks import MLP, Activation, Tanh
+from wgf.networks import MLP
 
 REACH = 3.0
 """Knots lie between −REACH and REACH."""

@@ -244,7 +244,7 @@ class _Game:
 
     def ascent(self, rows: Tensor, key: int) -> Tensor:
         with torch.no_grad():
-            y, _ = self._moved(rows + self.held)
+            y = self.map.on(rows)(self.source[rows + self.held])
         loss = y.new_zeros(())
         for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
             z = self.draw(dual, len(y), keys.fold(key, k))

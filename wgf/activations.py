@@ -1,0 +1,83 @@
+"""Pointwise functions of networks, with their derivatives."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class Activation(ABC):
+    """A pointwise function σ together with its derivative, which tangents need."""
+
+    @abstractmethod
+    def value(self, h: Tensor) -> Tensor:
+        """σ(h)."""
+
+    @abstractmethod
+    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """σ(h) and σ′(h), sharing what they can."""
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """σ(h) and what `backward` needs, here σ′(h); h, which nobody else holds, may be written on."""
+        return self.pair(h)
+
+    def backward(self, g: Tensor, kept: Tensor) -> Tensor:
+        """g σ′(h); g, which nobody else holds, may be written on."""
+        return g.mul_(kept)
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """σ = tanh, σ′ = 1 − tanh²."""
+
+    def value(self, h: Tensor) -> Tensor:
+        return torch.tanh(h)
+
+    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        value = torch.tanh(h)
+        return value, 1 - value.square()
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """As 2s(2h) − 1 on a CPU, which is right to rounding of 1 and takes a third of the time of torch's tanh."""
+        value = h.tanh_() if h.is_cuda else h.mul_(2).sigmoid_().mul_(2).sub_(1)
+        return value, value
+
+    def backward(self, g: Tensor, kept: Tensor) -> Tensor:
+        return torch.ops.aten.tanh_backward(g, kept, grad_input=g)
+
+
+@dataclass(frozen=True)
+class Silu(Activation):
+    """σ(h) = h s(h) with s the logistic function, σ′ = s (1 + h (1 − s))."""
+
+    def value(self, h: Tensor) -> Tensor:
+        return torch.nn.functional.silu(h)
+
+    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        s = torch.sigmoid(h)
+        return h * s, s * (1 + h * (1 - s))
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.nn.functional.silu(h), h
+
+    def backward(self, g: Tensor, kept: Tensor) -> Tensor:
+        return torch.ops.aten.silu_backward(g, kept, grad_input=g)
+
+
+@dataclass(frozen=True)
+class Relu(Activation):
+    """σ(h) = max(0, h), σ′ = 1 above zero and 0 elsewhere: pieces with sharp edges between them."""
+
+    def value(self, h: Tensor) -> Tensor:
+        return torch.relu(h)
+
+    def pair(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.relu(h), (h > 0).to(h)
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        value = h.relu_()
+        return value, value
+
+    def backward(self, g: Tensor, kept: Tensor) -> Tensor:
+        return torch.ops.aten.threshold_backward(g, kept, 0, grad_input=g)
