@@ -56,7 +56,7 @@ class Softplus(Activation):
 
 
 @pytest.mark.parametrize("activation", [*zoo.ACTIVATIONS, Softplus()], ids=str)
-@pytest.mark.parametrize(("inputs", "outputs", "depth"), [(2, 1, 1), (12, 3, 2), (3, 12, 3)])
+@pytest.mark.parametrize(("inputs", "outputs", "depth"), [(2, 1, 1), (12, 3, 2), (3, 12, 3), (2, 2, 2)])
 def test_gradients_by_hand_are_those_of_the_plain_network(activation, inputs, outputs, depth):
     net = MLP(inputs, outputs, 16, depth, activation).double()
     net.reset(torch.Generator().manual_seed(0))
@@ -69,7 +69,7 @@ def test_gradients_by_hand_are_those_of_the_plain_network(activation, inputs, ou
         return net.layers[-1](x)
 
     def derivatives(function: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """Value and gradients; those of a loss of gradients, as penalties on slopes are; some weights held."""
+        """Value and gradients; those of a loss of gradients, as penalties on slopes are; some held; applied twice."""
         sources = [x, *net.parameters()]
         y = function(x)
         first = torch.autograd.grad((weight * y.square()).sum(), sources)
@@ -80,7 +80,10 @@ def test_gradients_by_hand_are_those_of_the_plain_network(activation, inputs, ou
         net.requires_grad_(False)
         only = torch.autograd.grad(function(x).square().sum(), x)
         net.requires_grad_(True)
-        return [y, *first, *again, *held, *only]
+        if inputs != outputs:
+            return [y, *first, *again, *held, *only]
+        twice = torch.autograd.grad(function(function(x)).square().sum(), sources, create_graph=True)
+        return [y, *first, *again, *held, *only, *twice, *torch.autograd.grad(twice[0].square().sum(), sources)]
 
     for ours, theirs in zip(derivatives(net), derivatives(plain), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)

@@ -89,7 +89,8 @@ def _narrow(g: Tensor, W: Tensor) -> Tensor:
 def _again(
     g: Tensor, activation: Activation, x: Tensor, weights: Sequence[Tensor], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
-    """The same with a graph of its own."""
+    """The same with a graph of its own, in views of x and the weights: whatever else x was made of is not asked."""
+    x, *weights = [each.view_as(each) for each in (x, *weights)]
     y = x
     for k in range(0, len(weights) - 2, 2):
         y = activation.value(torch.addmm(weights[k + 1], y, weights[k].T))
