@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
 import zoo
+from torch import Tensor
 
 from validation.gaussian import bures_squared, jko_step, symmetric_kl
 from wgf import evolve, keys
@@ -122,25 +124,23 @@ def test_costs_are_paid_from_where_the_particles_stand():
     assert torch.equal(y, again)
 
 
-class Recording(Previous):
-    """`Previous()` that writes down the rows it is asked for."""
+class Recording(Affine):
+    """An affine map that writes down what it moves while it is trained, and afterwards."""
 
-    def __init__(self) -> None:
-        object.__setattr__(self, "seen", [])
+    seen: ClassVar[dict[bool, list[Tensor]]] = {True: [], False: []}
 
-    def cost(self, map, x, old):
-        self.seen.append(x)
-        return super().cost(map, x, old)
+    def move(self, x):
+        self.seen[self.training].append(x)
+        return super().move(x)
 
 
 def test_no_map_or_critic_is_trained_on_held_rows():
-    anchor = Recording()
-    evolve(zoo.free(), quick(anchor), zoo.start(), [0.1])
+    trained, scored = Recording.seen[True], Recording.seen[False]
+    evolve(zoo.free(), replace(quick(Previous()), map=Recording(2)), zoo.start(), [0.1])
     held, rest = zoo.start().sample(160, keys.generator(0, 0)).split([40, 120])
-    *training, last = anchor.seen
-    assert len(training) == 3 * (2 + 1) + 2  # moves of critic and map, and the refit
-    assert torch.equal(last, held)
-    for rows in training:
+    assert len(trained) == 3 * (2 + 1) + 2  # moves of critic and map, and the refit
+    assert torch.equal(scored[0], held)
+    for rows in trained:
         assert (rows[:, None] == rest).all(-1).any(-1).all()
 
 
