@@ -41,15 +41,22 @@ class Replayed(Previous):
         return Base().source(state)
 
     def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            for earlier in self.maps:
-                x = earlier(x)
+        x = self._replayed(x)
         return super().cost(map, x, x)
+
+    def image(self, map: Map, x: Tensor) -> Tensor:
+        return super().image(map, self._replayed(x))
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         after = super().advance(state, map, memory)
         self.maps.append(map)
         return after
+
+    @torch.no_grad()
+    def _replayed(self, x: Tensor) -> Tensor:
+        for earlier in self.maps:
+            x = earlier(x)
+        return x
 
 
 @dataclass

@@ -39,6 +39,10 @@ class Anchor(ABC):
     def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
         """T(x) and its cost per row, from the rows `old` where the particles stood."""
 
+    def image(self, map: Map, x: Tensor) -> Tensor:
+        """T(x) alone, which is all that critics see."""
+        return map(x)
+
     @abstractmethod
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         """The state after the step."""
@@ -244,7 +248,7 @@ class _Game:
 
     def ascent(self, rows: Tensor, key: int) -> Tensor:
         with torch.no_grad():
-            y = self.map.on(rows)(self.source[rows + self.held])
+            y = self.anchor.image(self.map.on(rows), self.source[rows + self.held])
         loss = y.new_zeros(())
         for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
             z = self.draw(dual, len(y), keys.fold(key, k))
