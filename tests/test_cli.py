@@ -182,17 +182,22 @@ def crashes(quick):
 def empty(quick):
     """Checks nothing."""
     return Report("empty", ())
+
+def parts(quick):
+    """Two parts, of which the second crashes."""
+    yield Report("parts", (at_most("parts", "first", 0.5, 1.0),), figure=Figure())
+    raise ZeroDivisionError("by nought")
 '''
 
 
 @pytest.fixture
 def studies(tmp_path, monkeypatch):
-    """Four studies of another package, and no others."""
+    """Studies of another package, and no others."""
     (tmp_path / "four_studies.py").write_text(STUDIES)
     info = tmp_path / "four-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: four\nVersion: 1.0\n")
-    lines = "".join(f"my-{name} = four_studies:{name}\n" for name in ("good", "bad", "crashes", "empty"))
+    lines = "".join(f"my-{name} = four_studies:{name}\n" for name in ("good", "bad", "crashes", "empty", "parts"))
     (info / "entry_points.txt").write_text(f"[wgf.studies]\nmy-missing = four_studies:missing\n{lines}")
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -224,6 +229,17 @@ def test_a_study_that_fails_is_a_failed_check_and_the_others_still_run(wgf, stud
         assert rows[0]["quantity"] == "crashed: ZeroDivisionError: by nought"
         assert "ZeroDivisionError" in err
     assert "NO" in out
+
+
+def test_parts_of_a_study_are_kept_as_they_are_done(wgf, studies, tmp_path):
+    status, out, _ = wgf("validate", "my-parts", "--json", tmp_path / "a.json", "--figures", tmp_path / "figures")
+    assert status == 1
+    assert [row["quantity"] for row in json.loads((tmp_path / "a.json").read_text())] == [
+        "first",
+        "crashed: ZeroDivisionError: by nought",
+    ]
+    assert "1 of 2 checks hold" in out
+    assert (tmp_path / "figures" / "my-parts.png").exists()
 
 
 # What cannot be: status 2, one line, nothing written

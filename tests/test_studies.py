@@ -7,11 +7,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from validation.report import Report
+from validation.report import Report, gathered
 
 
 def _run(name: str) -> Report:
-    report = importlib.import_module(f"validation.studies.{name}").study(quick=True)
+    report = gathered(importlib.import_module(f"validation.studies.{name}").study(quick=True))
     assert isinstance(report.figure, Figure)
     assert all(axis.get_xlabel() and axis.get_title() for axis in report.figure.axes)
     return report

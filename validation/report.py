@@ -1,7 +1,7 @@
 """What a study found: checks, each a value against a bound, with the figures they are read beside."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -74,6 +74,15 @@ class Report:
     def rows(self) -> list[dict[str, Any]]:
         """The checks as JSON-able rows [{study, quantity, value, bound, holds}]."""
         return [check.row() for check in self.checks]
+
+
+def gathered(reports: Report | Iterable[Report]) -> Report:
+    """One report of a study that told its parts one by one: all checks, all rows of context, and the last figure."""
+    parts = [reports] if isinstance(reports, Report) else list(reports)
+    figures = [part.figure for part in parts if part.figure is not None]
+    checks = tuple(check for part in parts for check in part.checks)
+    context = tuple(row for part in parts for row in part.context)
+    return Report(parts[0].study, checks, context, figures[-1] if figures else None)
 
 
 def _finite(quantity: str, bound: float) -> float:

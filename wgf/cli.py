@@ -210,7 +210,8 @@ def validate(
     rows: list[dict[str, Any]] = []
     _writable(to, figures)
     for outcome in studies.conduct(chosen, quick):
-        console.print(tables.checks_of_study(outcome.study, outcome.rows, outcome.context))
+        if outcome.rows or outcome.context:
+            console.print(tables.checks_of_study(outcome.study, outcome.rows, outcome.context))
         if outcome.crash:
             typer.echo(outcome.crash, err=True)
         if outcome.figure is not None:

@@ -1,4 +1,4 @@
-"""Studies run one after the other: a crash is a failed check of its study, and the others still run."""
+"""Studies run one after the other, part by part: a crash is a failed check of its study, and the others still run."""
 
 import traceback
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STUDIES = "wgf.studies"
-"""The entry points that name the studies: functions of `quick` that return a report with rows(), context and figure."""
+"""The entry points that name the studies: functions of `quick` that return a report with rows(), context and figure, or
+yield one for each of their parts."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,17 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def conduct(names: Sequence[str], quick: bool) -> Iterator[Outcome]:
-    """Each study's outcome as soon as it is there."""
+    """The outcome of each study, or of each of its parts, as soon as it is there: what a crash comes after is kept."""
     for name in names:
+        made = 0
         try:
-            report = registry.loaded(STUDIES, name, "STUDY", "a study")(quick)
-            yield Outcome(name, report.rows() or [_failed(name, "made no check")], report.context, report.figure)
+            found = registry.loaded(STUDIES, name, "STUDY", "a study")(quick)
+            for report in found if isinstance(found, Iterator) else (found,):
+                rows = report.rows()
+                made += len(rows)
+                yield Outcome(name, rows, report.context, report.figure)
+            if not made:
+                yield Outcome(name, [_failed(name, "made no check")])
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             row = _failed(name, f"crashed: {type(error).__name__}: {reason}")

@@ -59,19 +59,18 @@ ROUTES = (
 )
 
 
-def study(quick: bool = False) -> Report:
-    """d = 1, 2, 3, 6, fifty steps (quick: d = 1 and 3, ten steps), m = 2, unit mass, 10⁵ particles: ∫ρ² within 3 % of
-    the exact discrete step's at every step, and the moment radius within 2 %.
+def study(quick: bool = False) -> Iterator[Report]:
+    """d = 1, 2, 3, 6 one after the other, fifty steps (quick: d = 1 and 3, ten steps), m = 2, unit mass, 10⁵ particles:
+    ∫ρ² within 3 % of the exact discrete step's at every step, and the moment radius within 2 %.
     """
-    checks: list[Check] = []
-    context: list[Context] = []
     dims, steps = ((1, 3), 10) if quick else ((1, 2, 3, 6), STEPS)
     figure, found = axes(2, len(dims))
     for row, dim in enumerate(dims):
         laws = exact_scheme(dim, steps)
         exact = [energy(M, law) for law in laws[1:]]
         flow = energy(M, profile(dim, M, START + steps * TAU))
-        context.append(Context(f"d = {dim}", {"∫ρ² of the scheme over the flow's, − 1": exact[-1] / flow - 1}))
+        checks: list[Check] = []
+        context = [Context(f"d = {dim}", {"∫ρ² of the scheme over the flow's, − 1": exact[-1] / flow - 1})]
         left, right = found[2 * row : 2 * row + 2]
         left.plot(range(1, steps + 1), exact, "k-", label="exact discrete step")
         for route in ROUTES:
@@ -84,7 +83,7 @@ def study(quick: bool = False) -> Report:
             right.plot(range(1, steps + 1), [100 * r for r in radii], ".-", label=route.name)
         finish(left, f"Porous medium, m = 2, d = {dim}", "step of 5·10⁻⁴", "∫ρ²")
         finish(right, "Moment radius against the discrete step's", "step", "error, %")
-    return Report(NAME, tuple(checks), tuple(context), figure)
+        yield Report(NAME, tuple(checks), tuple(context), figure)
 
 
 def exact_scheme(dim: int, steps: int) -> list[PearsonII]:
