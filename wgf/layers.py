@@ -52,7 +52,7 @@ def through(x: Tensor, activation: Activation, weights: Sequence[Tensor]) -> tup
     """The value; what the first layer reads, then of every hidden one what its slope needs and what comes out."""
     kept = [x]
     for k in range(0, len(weights) - 2, 2):
-        x, slope = activation.forward(torch.addmm(weights[k + 1], x, weights[k].T))
+        x, slope = activation.layer(x, weights[k], weights[k + 1])
         kept += [slope, x]
     return torch.addmm(weights[-1], x, weights[-2].T), kept
 

@@ -48,14 +48,14 @@ class _Trace(torch.autograd.Function):
 
 def _through(x: Tensor, activation: Activation, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """The divergence, and of every hidden layer its value, its slope and what its curvature needs."""
-    value, slope, bend = activation.slopes(torch.addmm(weights[1], x, weights[0].T))
+    value, slope, bend = activation.slopes(x, weights[0], weights[1])
     inwards = weights[0][:, : len(weights[-1])]
     if len(weights) == 3:
         return slope @ (inwards * weights[2].T).sum(1), [value, slope, bend]
     kept = [value, slope, bend]
     coefficients = weights[2] * (inwards @ weights[4]).T
     across = slope @ coefficients.T
-    value, slope, bend = activation.slopes(torch.addmm(weights[3], value, weights[2].T))
+    value, slope, bend = activation.slopes(value, weights[2], weights[3])
     return (across * slope).sum(1), [*kept, slope, bend, across, coefficients]
 
 

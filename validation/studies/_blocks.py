@@ -32,8 +32,9 @@ GEOMETRIC, EVEN, REFINED = "geometric", "reparametrised", "refined"
 class Setting:
     """A data set under its `title`, and how its flow is taken.
 
-    sizes τ_0, τ_0 ρ, … up to the cap; tolerance of `Settled`, a coordinate: √d of it is the length; particles, the
-    pool, of which `kept` rows are for the certificate and half as many choose the best weights; rounds of `even`;
+    sizes τ_0, τ_0 ρ, … up to the cap; tolerance of `Settled`, a coordinate: √d of it is the length; training, of the
+    first flow; evening and refining, of blocks that are trained on, gently lest they lose what they know; particles,
+    the pool, of which `kept` rows are for the certificate and half as many choose the best weights; rounds of `even`;
     frequency, of the features a block starts from; steps of RK4 in training, twice as many to score and sample.
     """
 
@@ -42,6 +43,8 @@ class Setting:
     sizes: Geometric
     tolerance: float
     training: Adam
+    evening: Adam
+    refining: Adam
     width: int
     particles: int
     kept: int
@@ -50,9 +53,15 @@ class Setting:
     steps: int = 2
 
     def stepper(self, dim: int) -> JKO:
-        """JKO-iFlow's blocks, in float32 as the particles are."""
-        fine = self.frequency
-        block = NeuralODE(dim, self.width, steps=self.steps, evaluation_steps=2 * self.steps, frequency=fine)
+        """JKO-iFlow's blocks, in float32 as the particles are; their divergence is taken at random times."""
+        block = NeuralODE(
+            dim,
+            self.width,
+            steps=self.steps,
+            evaluation_steps=2 * self.steps,
+            frequency=self.frequency,
+            random_times=True,
+        )
         return replace(jko_iflow(dim, block, self.training, self.particles), held=self.kept)
 
 
@@ -96,8 +105,9 @@ def run(setting: Setting, seed: int = 0) -> Run:
     assert learning is not None
     start, stop = problem.initial.to(torch.float32), Settled(setting.tolerance * math.sqrt(problem.dim))
     first = evolve(problem.F, stepper, start, setting.sizes, seed=seed, stop=stop)
-    evened = even(problem.F, stepper, first, setting.rounds, seed=seed)
-    paths = {GEOMETRIC: first, EVEN: evened, REFINED: refine(problem.F, stepper, evened, parts=2, seed=seed)}
+    evened = even(problem.F, replace(stepper, training=setting.evening), first, setting.rounds, seed=seed)
+    refined = refine(problem.F, replace(stepper, training=setting.refining), evened, parts=2, seed=seed)
+    paths = {GEOMETRIC: first, EVEN: evened, REFINED: refined}
     with torch.no_grad():
         models = {name: learning.model(path).to(torch.float64) for name, path in paths.items()}
         densities = {name: log_density(model, learning.held) for name, model in models.items()}
@@ -126,16 +136,16 @@ class Kept:
 
 
 def kept(map: Map, x: Float[Tensor, "n d"], tau: float) -> Kept:
-    """What autograd keeps of E[cost]/τ + E[½|y|² − log det], storages counted once, those of the weights left out.
+    """What autograd keeps of E[cost]/τ + E[½|y|² − log det] beside weights and batch, storages counted once.
 
-    The loss keeps the batch's end y beyond what the motion does: n d numbers, the same for any map.
+    The loss keeps the batch's end y, n d numbers, which the motion does as well where it ends with a velocity.
     """
-    weights = {parameter.untyped_storage().data_ptr() for parameter in map.parameters()}
+    given = {tensor.untyped_storage().data_ptr() for tensor in (x, *map.parameters())}
     seen: dict[int, Tensor] = {}  # held on to, lest an address be used twice
 
     def pack(tensor: Tensor) -> Tensor:
         place = tensor.untyped_storage().data_ptr()
-        if place not in weights:
+        if place not in given:
             seen[place] = tensor
         return tensor
 

@@ -45,6 +45,10 @@ class Course(NamedTuple):
     ends: bool
 
     @property
+    def steps(self) -> int:
+        return len(self.times) - 1
+
+    @property
     def step(self) -> float:
         return self.times[1] - self.times[0]
 
@@ -57,13 +61,13 @@ def swept(
     Gradients are those of the steps taken, by their adjoints in reverse; gradients of gradients are those of the
     field's value, carried out again when they are asked for.
     """
-    states, slopes, cost = _Swept.apply(x, build, course, *weights)
-    return [x, *states.unbind()], list(slopes.unbind()), cost
+    *found, cost = _Swept.apply(x, build, course, *weights)
+    return [x, *found[: course.steps]], found[course.steps :], cost
 
 
 class _Swept(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, build: Build, course: Course, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, build: Build, course: Course, *weights: Tensor) -> tuple[Tensor, ...]:
         field, scheme, h, start = build(weights), course.scheme, course.step, x
         kept: list[Tensor] = []
         states, slopes, cost = [], [], x.new_zeros(len(x))
@@ -85,7 +89,7 @@ class _Swept(torch.autograd.Function):
             kept += own
         ctx.setting = build, course, len(own)
         ctx.save_for_backward(start, *weights, *kept)
-        return torch.stack(states), torch.stack(slopes), cost
+        return *states, *slopes, cost
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -106,11 +110,12 @@ def _pulled(gradients: Sequence[Tensor], field: Field, course: Course, kept: Seq
 
     `each` evaluation left so many tensors.
     """
-    (g_states, g_slopes, g_cost), (scheme, times, horizon, ends), h = gradients, course, course.step
+    (scheme, times, horizon, ends), h, steps = course, course.step, course.steps
+    g_states, g_slopes, g_cost = gradients[:steps], gradients[steps:-1], gradients[-1]
     shares, charge = g_cost.new_tensor(scheme.weights)[:, None, None] * h, (horizon * g_cost)[:, None]
     g = field.pull(g_slopes[-1], times[-1], kept[-each:]) if ends else torch.zeros_like(g_states[0])
     width = each * len(scheme.stages) + 1  # tensors kept of a step
-    for k in reversed(range(len(times) - 1)):
+    for k in reversed(range(steps)):
         own = kept[k * width : (k + 1) * width]
         g = g + g_states[k]
         to_v = list(torch.addcmul(g, own[-1], charge).mul_(shares).unbind())
@@ -141,7 +146,7 @@ def _again(
         states.append(x)
     if course.ends:
         slopes.append(field.value(course.times[-1], x))
-    outputs = torch.stack(states), torch.stack(slopes), cost
+    outputs = *states, *slopes, cost
     chosen = [each for each, is_wanted in zip(inputs, wanted, strict=True) if is_wanted]
     found = iter(torch.autograd.grad(outputs, chosen, gradients, create_graph=True, materialize_grads=True))
     return [next(found) if is_wanted else None for is_wanted in wanted]
