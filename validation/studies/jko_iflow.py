@@ -46,14 +46,14 @@ def settings() -> list[Setting]:
         Geometric(0.5, 2.0, 6, cap=4.0),
     )
     smooth, sharp = trained(250, (5e-3, 5e-3, 1e-3)), trained(300, (1e-2, 5e-3, 2e-3))
-    few = trained(250, (3e-3, 3e-3, 3e-4), checks=15, patience=4)
+    few, calm = Adam(250, BATCH, 3e-3, checks=15, patience=4), Adam(150, 2048, 1e-3, checks=15, patience=4)
     moons, pool = Moons(rows=50_000, scale=2.0, noise=0.1), (40_000, 4000, 2)
     return [
         Setting("moons", moons, wide, 0.03, *smooth, 64, *pool, frequency=2.0),
         Setting("rose", Rose(rows=50_000), thin, 0.003, *sharp, 64, *pool, frequency=8.0),
         Setting("tree", Tree(rows=50_000), thin, 0.003, *sharp, 64, *pool, frequency=8.0),
         Setting("like POWER, d = 6", Household(50_000), wide, 0.03, *smooth, 64, *pool),
-        Setting(TABLE, Miniboone(), table, 0.05, *few, 96, 5_546, 600, 2),
+        Setting(TABLE, Miniboone(), table, 0.05, few, few, calm, 96, 5_546, 600, 2),
     ]
 
 
@@ -67,14 +67,14 @@ def small() -> list[Setting]:
     ]
 
 
-def trained(iterations: int, rates: tuple[float, float, float], **others: int) -> list[Adam]:
+def trained(iterations: int, rates: tuple[float, float, float]) -> list[Adam]:
     """How the blocks of the first flow, of its reparametrisation and of its refinement are trained.
 
     A refined block starts as half of a motion, which a high rate undoes before it improves on it.
     """
     first, even, refined = rates
     counts = (iterations, iterations, iterations // 2)
-    return [Adam(count, BATCH, rate, **others) for count, rate in zip(counts, (first, even, refined), strict=True)]
+    return [Adam(count, BATCH, rate) for count, rate in zip(counts, (first, even, refined), strict=True)]
 
 
 def _checks(one: Run) -> list[Check]:
