@@ -29,12 +29,23 @@ GEOMETRIC, EVEN, REFINED = "geometric", "reparametrised", "refined"
 
 
 @dataclass(frozen=True)
+class Trained:
+    """How blocks are trained: of the first flow, of its reparametrisation, of its refinement.
+
+    A refined block starts as half of a motion, which a high rate undoes before it improves on it.
+    """
+
+    first: Adam
+    even: Adam
+    refined: Adam
+
+
+@dataclass(frozen=True)
 class Setting:
     """A data set under its `title`, and how its flow is taken.
 
-    sizes τ_0, τ_0 ρ, … up to the cap; tolerance of `Settled`, a coordinate: √d of it is the length; training, of the
-    first flow; evening and refining, of blocks that are trained on, gently lest they lose what they know; particles,
-    the pool, of which `kept` rows are for the certificate and half as many choose the best weights; rounds of `even`;
+    sizes τ_0, τ_0 ρ, … up to the cap; tolerance of `Settled`, a coordinate: √d of it is the length; particles, the
+    pool, of which `kept` rows are for the certificate and half as many choose the best weights; rounds of `even`;
     frequency, of the features a block starts from; steps of RK4 in training, twice as many to score and sample.
     """
 
@@ -42,9 +53,7 @@ class Setting:
     data: Dataset
     sizes: Geometric
     tolerance: float
-    training: Adam
-    evening: Adam
-    refining: Adam
+    training: Trained
     width: int
     particles: int
     kept: int
@@ -62,7 +71,7 @@ class Setting:
             frequency=self.frequency,
             random_times=True,
         )
-        return replace(jko_iflow(dim, block, self.training, self.particles), held=self.kept)
+        return replace(jko_iflow(dim, block, self.training.first, self.particles), held=self.kept)
 
 
 @dataclass(frozen=True)
@@ -105,8 +114,8 @@ def run(setting: Setting, seed: int = 0) -> Run:
     assert learning is not None
     start, stop = problem.initial.to(torch.float32), Settled(setting.tolerance * math.sqrt(problem.dim))
     first = evolve(problem.F, stepper, start, setting.sizes, seed=seed, stop=stop)
-    evened = even(problem.F, replace(stepper, training=setting.evening), first, setting.rounds, seed=seed)
-    refined = refine(problem.F, replace(stepper, training=setting.refining), evened, parts=2, seed=seed)
+    evened = even(problem.F, replace(stepper, training=setting.training.even), first, setting.rounds, seed=seed)
+    refined = refine(problem.F, replace(stepper, training=setting.training.refined), evened, parts=2, seed=seed)
     paths = {GEOMETRIC: first, EVEN: evened, REFINED: refined}
     with torch.no_grad():
         models = {name: learning.model(path).to(torch.float64) for name, path in paths.items()}

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from validation.report import Check, Context, Report, at_least, at_most
-from validation.studies._blocks import EVEN, GEOMETRIC, REFINED, Run, Setting, memory, moved, run, variation
+from validation.studies._blocks import EVEN, GEOMETRIC, REFINED, Run, Setting, Trained, memory, moved, run, variation
 from validation.studies._plots import axes, finish
 from wgf import keys
 from wgf.data import Household, Miniboone, Moons, Rose, Tree
@@ -45,36 +45,33 @@ def settings() -> list[Setting]:
         Geometric(0.01, 2.5, 7, cap=3.0),
         Geometric(0.5, 2.0, 6, cap=4.0),
     )
-    smooth, sharp = trained(250, (5e-3, 5e-3, 1e-3)), trained(300, (1e-2, 5e-3, 2e-3))
-    few, calm = Adam(250, BATCH, 3e-3, checks=15, patience=4), Adam(150, 2048, 1e-3, checks=15, patience=4)
+    smooth, sharp = gently(250, 5e-3, 5e-3, 1e-3), gently(300, 1e-2, 5e-3, 2e-3)
+    few = Adam(250, BATCH, 3e-3, checks=15, patience=4)
+    scarce = Trained(few, few, Adam(150, 2048, 1e-3, checks=15, patience=4))
     moons, pool = Moons(rows=50_000, scale=2.0, noise=0.1), (40_000, 4000, 2)
     return [
-        Setting("moons", moons, wide, 0.03, *smooth, 64, *pool, frequency=2.0),
-        Setting("rose", Rose(rows=50_000), thin, 0.003, *sharp, 64, *pool, frequency=8.0),
-        Setting("tree", Tree(rows=50_000), thin, 0.003, *sharp, 64, *pool, frequency=8.0),
-        Setting("like POWER, d = 6", Household(50_000), wide, 0.03, *smooth, 64, *pool),
-        Setting(TABLE, Miniboone(), table, 0.05, few, few, calm, 96, 5_546, 600, 2),
+        Setting("moons", moons, wide, 0.03, smooth, 64, *pool, frequency=2.0),
+        Setting("rose", Rose(rows=50_000), thin, 0.003, sharp, 64, *pool, frequency=8.0),
+        Setting("tree", Tree(rows=50_000), thin, 0.003, sharp, 64, *pool, frequency=8.0),
+        Setting("like POWER, d = 6", Household(50_000), wide, 0.03, smooth, 64, *pool),
+        Setting(TABLE, Miniboone(), table, 0.05, scarce, 96, 5_546, 600, 2),
     ]
 
 
 def small() -> list[Setting]:
     """Two of them, in a minute."""
-    sizes, training = Geometric(0.2, 2.5, 6, cap=4.0), trained(100, (1e-2, 1e-2, 2e-3))
+    sizes, training = Geometric(0.2, 2.5, 6, cap=4.0), gently(100, 1e-2, 1e-2, 2e-3)
     moons, household = Moons(rows=10_000, scale=2.0, noise=0.1), Household(10_000)
     return [
-        Setting("moons", moons, sizes, 0.05, *training, 32, 8000, 1600, 2),
-        Setting("like POWER, d = 6", household, sizes, 0.05, *training, 32, 8000, 1600, 2),
+        Setting("moons", moons, sizes, 0.05, training, 32, 8000, 1600, 2),
+        Setting("like POWER, d = 6", household, sizes, 0.05, training, 32, 8000, 1600, 2),
     ]
 
 
-def trained(iterations: int, rates: tuple[float, float, float]) -> list[Adam]:
-    """How the blocks of the first flow, of its reparametrisation and of its refinement are trained.
-
-    A refined block starts as half of a motion, which a high rate undoes before it improves on it.
-    """
-    first, even, refined = rates
+def gently(iterations: int, first: float, even: float, refined: float) -> Trained:
+    """So many iterations by these rates, half as many for refined blocks."""
     counts = (iterations, iterations, iterations // 2)
-    return [Adam(count, BATCH, rate) for count, rate in zip(counts, (first, even, refined), strict=True)]
+    return Trained(*(Adam(count, BATCH, rate) for count, rate in zip(counts, (first, even, refined), strict=True)))
 
 
 def _checks(one: Run) -> list[Check]:
