@@ -45,8 +45,9 @@ def settings() -> list[Setting]:
         Geometric(0.01, 2.5, 7, cap=3.0),
         Geometric(0.5, 2.0, 6, cap=4.0),
     )
-    smooth, sharp = gently(250, 5e-3, 5e-3, 1e-3), gently(300, 1e-2, 5e-3, 2e-3)
-    few = Adam(250, BATCH, 3e-3, checks=15, patience=4)
+    plain, few = Adam(250, BATCH, 5e-3), Adam(250, BATCH, 3e-3, checks=15, patience=4)
+    smooth = Trained(plain, plain, Adam(400, 1024, 3e-3))
+    sharp = Trained(Adam(300, BATCH, 1e-2), Adam(300, BATCH, 5e-3), Adam(150, BATCH, 2e-3))
     scarce = Trained(few, few, Adam(150, 2048, 1e-3, checks=15, patience=4))
     moons, pool = Moons(rows=50_000, scale=2.0, noise=0.1), (40_000, 4000, 2)
     return [
@@ -60,18 +61,13 @@ def settings() -> list[Setting]:
 
 def small() -> list[Setting]:
     """Two of them, in a minute."""
-    sizes, training = Geometric(0.2, 2.5, 6, cap=4.0), gently(100, 1e-2, 1e-2, 2e-3)
+    sizes, each = Geometric(0.2, 2.5, 6, cap=4.0), Adam(100, BATCH, 1e-2)
+    training = Trained(each, each, each)
     moons, household = Moons(rows=10_000, scale=2.0, noise=0.1), Household(10_000)
     return [
         Setting("moons", moons, sizes, 0.05, training, 32, 8000, 1600, 2),
         Setting("like POWER, d = 6", household, sizes, 0.05, training, 32, 8000, 1600, 2),
     ]
-
-
-def gently(iterations: int, first: float, even: float, refined: float) -> Trained:
-    """So many iterations by these rates, half as many for refined blocks."""
-    counts = (iterations, iterations, iterations // 2)
-    return Trained(*(Adam(count, BATCH, rate) for count, rate in zip(counts, (first, even, refined), strict=True)))
 
 
 def _checks(one: Run) -> list[Check]:
