@@ -267,3 +267,61 @@ def test_nothing_is_kept_where_no_gradients_are_wanted():
     with torch.no_grad():
         assert kept(map, x, True) == 0
     assert map.transport(x[:0], logdet=True).logdet.shape == (0,)
+
+
+@pytest.mark.parametrize("scheme", zoo.SCHEMES, ids=zoo.names(zoo.SCHEMES))
+@pytest.mark.parametrize(("context", "depth", "steps"), [(0, 2, 2), (1, 1, 1), (1, 3, 3)])
+def test_a_neural_ode_by_hand_and_its_gradients_gradients(scheme, context, depth, steps):
+    """The sweep as one node against the same scheme on plain autograd, differentiated once and twice."""
+    map = perturbed(NeuralODE(3, 8, depth, 1.5, steps, scheme, context=context), 0.4)
+    network, moving = map.network, 3 - context
+
+    class Plain(Dynamic):
+        def velocity(self, t, x):
+            rows = torch.cat([x, x.new_full((len(x), 1), t)], 1)
+            for layer in network.layers[:-1]:
+                rows = torch.tanh(layer(rows))
+            return torch.nn.functional.pad(network.layers[-1](rows), (0, context))
+
+        def divergences(self, times, points):
+            found = []
+            for t, y in zip(times, points, strict=True):
+                v = self.velocity(t, y)
+                parts = [torch.autograd.grad(v[:, a].sum(), y, create_graph=True)[0][:, a] for a in range(moving)]
+                found.append(sum(parts))
+            return torch.stack(found)
+
+        def velocity_tangents(self, t, x, dx):
+            raise NotImplementedError
+
+    x, weights = zoo.randn(3, 20, 3).requires_grad_(), zoo.randn(4, 20, 5)
+    trained, kinds, found = list(network.parameters()), {"allow_unused": True, "materialize_grads": True}, []
+    for each in (map, Plain(3, 1.5, steps, scheme)):
+        moved = each.transport(x, logdet=True)
+        parts = torch.cat([moved.y, moved.cost[:, None], moved.logdet[:, None]], 1)
+        once = torch.autograd.grad((weights * parts).sum(), [x, *trained], create_graph=True, **kinds)
+        twice = torch.autograd.grad(sum(slope.square().sum() for slope in once), [x, *trained], **kinds)
+        held = torch.autograd.grad(each.transport(x.detach()).cost.sum(), trained[::2], **kinds)
+        found.append([parts, *once, *twice, *held])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_random_times_are_right_on_average_and_for_training_alone():
+    x = zoo.randn(3, 10, 2)
+    map = perturbed(NeuralODE(2, width=8, steps=3, evaluation_steps=30, random_times=True), 0.3)
+    fixed = perturbed(NeuralODE(2, width=8, steps=3, evaluation_steps=30), 0.3).eval()
+    with torch.no_grad():
+        drawn = []
+        for key in range(2000):
+            map.redraw(key)
+            drawn.append(map.transport(x, logdet=True))
+        map.redraw(1999)
+        assert torch.equal(map.transport(x, logdet=True).logdet, drawn[-1].logdet)
+        assert torch.equal(drawn[0].y, drawn[-1].y)
+        values = torch.stack([each.logdet for each in drawn])
+        error = values.std(0) / len(values) ** 0.5
+        truth = fixed.transport(x, logdet=True).logdet
+        assert (error > 0).all()
+        assert ((values.mean(0) - truth).abs() < 5 * error + 1e-5).all()
+        assert torch.equal(map.eval().transport(x, logdet=True).logdet, truth)

@@ -9,7 +9,7 @@ import zoo
 from torch import Tensor
 
 from wgf import autodiff, kernels
-from wgf.activations import Activation
+from wgf.activations import Activation, Relu
 from wgf.critics import Critic
 from wgf.errors import InputError
 from wgf.kernels import kernel_sum, kernel_sum_gradient
@@ -90,6 +90,60 @@ def test_gradients_by_hand_are_those_of_the_plain_network(activation, inputs, ou
     graphed = net(x)
     with torch.no_grad():
         assert torch.equal(net(x), graphed)  # the same bits, whether or not there is a graph
+
+
+@pytest.mark.parametrize("activation", [*zoo.ACTIVATIONS, Softplus()], ids=str)
+@pytest.mark.parametrize(("inputs", "outputs", "depth"), [(2, 1, 1), (3, 2, 2), (12, 12, 1), (12, 11, 2), (9, 4, 3)])
+def test_gradients_of_a_divergence_by_hand_are_those_of_autograd(activation, inputs, outputs, depth):
+    net = MLP(inputs, outputs, 16, depth, activation).double()
+    net.reset(torch.Generator().manual_seed(0))
+    x = zoo.randn(0, 10, inputs).requires_grad_()
+    weight = zoo.randn(1, 10)
+    units = torch.eye(inputs, dtype=zoo.DOUBLE)[:outputs, None].expand(-1, 10, -1)
+
+    def plain(x: Tensor) -> Tensor:
+        return net.divergence(x, units)[1]
+
+    def derivatives(function: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Value and gradients, those of a loss of gradients, and those where some weights are held."""
+        sources, kinds = [x, *net.parameters()], {"allow_unused": True, "materialize_grads": True}
+        trace = function(x)
+        first = torch.autograd.grad((weight * trace.square()).sum(), sources, **kinds)
+        slopes = torch.autograd.grad((weight * function(x)).sum(), sources, create_graph=True, **kinds)
+        again = torch.autograd.grad(sum(slope.square().sum() for slope in slopes), sources, **kinds)
+        held = torch.autograd.grad(function(x.detach()).square().sum(), list(net.parameters())[::2], **kinds)
+        net.requires_grad_(isinstance(activation, Relu))  # whose slopes x does not move
+        only = torch.autograd.grad(function(x).square().sum(), x, **kinds)
+        net.requires_grad_(True)
+        return [trace, *first, *again, *held, *only]
+
+    for ours, theirs in zip(derivatives(net.trace), derivatives(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
+    graphed = net.trace(x)
+    with torch.no_grad():
+        assert torch.equal(net.trace(x), graphed)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_gradients_of_gradients_where_inputs_come_from_the_same_weights(depth):
+    net = MLP(2, 2, 8, depth).double()
+    net.reset(torch.Generator().manual_seed(0))
+    x, parameters = zoo.randn(0, 10, 2), list(net.parameters())
+
+    def plain(x: Tensor) -> Tensor:
+        for layer in net.layers[:-1]:
+            x = torch.tanh(layer(x))
+        return net.layers[-1](x)
+
+    def penalty(function: Callable[[Tensor], Tensor], trace: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        total = function(function(x)).square().sum() + trace(function(x)).square().sum()
+        slopes = torch.autograd.grad(total, parameters, create_graph=True)
+        return *slopes, *torch.autograd.grad(sum(slope.square().sum() for slope in slopes), parameters)
+
+    units = torch.eye(2, dtype=zoo.DOUBLE)[:, None].expand(-1, 10, -1)
+    expected = penalty(plain, lambda y: net.divergence(y, units)[1])
+    for ours, theirs in zip(penalty(net, net.trace), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("build", zoo.NETWORKS.values(), ids=list(zoo.NETWORKS))

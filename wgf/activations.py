@@ -22,9 +22,24 @@ class Activation(ABC):
         """σ(h) and what `backward` needs, here σ′(h); h, which nobody else holds, may be written on."""
         return self.pair(h)
 
+    def layer(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` of h = Wx + b."""
+        return self.forward(torch.addmm(b, x, W.T))
+
     def backward(self, g: Tensor, kept: Tensor) -> Tensor:
         """g σ′(h); g, which nobody else holds, may be written on."""
         return g.mul_(kept)
+
+    def slopes(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """σ(h), σ′(h) and what `bent` needs, here h, for h = Wx + b."""
+        h = torch.addmm(b, x, W.T)
+        return *self.pair(h), h
+
+    def bent(self, g: Tensor, kept: Tensor) -> Tensor:
+        """g σ″(h), here as autograd finds it; g, which nobody else holds, may be written on."""
+        with torch.enable_grad():
+            h = kept.detach().requires_grad_()
+            return torch.autograd.grad(self.pair(h)[1], h, g, materialize_grads=True)[0]
 
 
 @dataclass(frozen=True)
@@ -39,12 +54,27 @@ class Tanh(Activation):
         return value, 1 - value.square()
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        value = h.tanh_()
+        return value, value
+
+    def layer(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """As 2s(2h) − 1 on a CPU, which is right to rounding of 1 and takes a third of the time of torch's tanh."""
-        value = h.tanh_() if h.is_cuda else h.mul_(2).sigmoid_().mul_(2).sub_(1)
+        if x.is_cuda:
+            return super().layer(x, W, b)
+        s = torch.addmm(b, x, W.T, beta=2, alpha=2).sigmoid_()
+        value = torch.add(s.new_full((), -1), s, alpha=2, out=s)
         return value, value
 
     def backward(self, g: Tensor, kept: Tensor) -> Tensor:
         return torch.ops.aten.tanh_backward(g, kept, grad_input=g)
+
+    def slopes(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value, _ = self.layer(x, W, b)
+        slope = torch.addcmul(value.new_ones(()), value, value, value=-1)
+        return value, slope, (value * slope).mul_(-2)
+
+    def bent(self, g: Tensor, kept: Tensor) -> Tensor:
+        return g.mul_(kept)
 
 
 @dataclass(frozen=True)
@@ -81,3 +111,6 @@ class Relu(Activation):
 
     def backward(self, g: Tensor, kept: Tensor) -> Tensor:
         return torch.ops.aten.threshold_backward(g, kept, 0, grad_input=g)
+
+    def bent(self, g: Tensor, kept: Tensor) -> Tensor:
+        return g.zero_()

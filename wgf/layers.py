@@ -18,15 +18,20 @@ def perceptron(
     Where layers are small, one node costs less than a graph of 2L. Gradients of gradients are those of torch's own
     operations, carried out again when they are asked for.
     """
-    if torch.is_grad_enabled() and (x.requires_grad or any(w.requires_grad for w in weights)):
+    if tracked(x, *weights):
         return _Perceptron.apply(x, activation, *weights)
-    return _through(x, activation, weights)[0]
+    return through(x, activation, weights)[0]
+
+
+def tracked(*inputs: Tensor) -> bool:
+    """Whether gradients of these are wanted."""
+    return torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
 
 
 class _Perceptron(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, activation: Activation, *weights: Tensor) -> Tensor:
-        y, kept = _through(x, activation, weights)
+        y, kept = through(x, activation, weights)
         ctx.activation = activation
         ctx.save_for_backward(*weights, *kept)
         return y
@@ -39,20 +44,20 @@ class _Perceptron(torch.autograd.Function):
         if torch.is_grad_enabled():
             to_x, *to_weights = _again(g, ctx.activation, kept[0], weights, wanted)
         else:
-            to_x, *to_weights = _pulled(g, ctx.activation, weights, kept, wanted)
+            to_x, *to_weights = pulled(g, ctx.activation, weights, kept, wanted)
         return to_x, None, *to_weights
 
 
-def _through(x: Tensor, activation: Activation, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+def through(x: Tensor, activation: Activation, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """The value; what the first layer reads, then of every hidden one what its slope needs and what comes out."""
     kept = [x]
     for k in range(0, len(weights) - 2, 2):
-        x, slope = activation.forward(torch.addmm(weights[k + 1], x, weights[k].T))
+        x, slope = activation.layer(x, weights[k], weights[k + 1])
         kept += [slope, x]
     return torch.addmm(weights[-1], x, weights[-2].T), kept
 
 
-def _pulled(
+def pulled(
     g: Tensor, activation: Activation, weights: Sequence[Tensor], kept: Sequence[Tensor], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
     """What the gradient g of the value is in x and in the weights, where it is wanted."""
@@ -60,7 +65,7 @@ def _pulled(
     lowest = next(k for k, each in enumerate(wanted) if each)
     for k in range(len(weights) - 2, -1, -2):
         if wanted[k + 1]:
-            found[k + 1] = _outer(g, kept[k])
+            found[k + 1] = outer(g, kept[k])
         if wanted[k + 2]:
             found[k + 2] = g.sum(0)
         if lowest > k:
@@ -68,7 +73,7 @@ def _pulled(
         if k:
             g = activation.backward(g @ weights[k], kept[k - 1])
         else:
-            found[0] = _narrow(g, weights[0])
+            found[0] = narrow(g, weights[0])
     return found
 
 
@@ -76,12 +81,12 @@ NARROW = 8
 """Products with no more columns than this are taken transposed, which on a CPU takes a fifth of the time."""
 
 
-def _outer(g: Tensor, x: Tensor) -> Tensor:
+def outer(g: Tensor, x: Tensor) -> Tensor:
     """gᵀx."""
     return (x.T @ g).T.contiguous() if x.shape[1] <= NARROW else g.T @ x
 
 
-def _narrow(g: Tensor, W: Tensor) -> Tensor:
+def narrow(g: Tensor, W: Tensor) -> Tensor:
     """gW."""
     return (W.T @ g.T).T if W.shape[1] <= NARROW else g @ W
 
@@ -89,8 +94,8 @@ def _narrow(g: Tensor, W: Tensor) -> Tensor:
 def _again(
     g: Tensor, activation: Activation, x: Tensor, weights: Sequence[Tensor], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
-    """The same with a graph of its own, in views of x and the weights: whatever else x was made of is not asked."""
-    x, *weights = [each.view_as(each) for each in (x, *weights)]
+    """The same with a graph of its own."""
+    x, *weights = aliases(x, *weights)
     y = x
     for k in range(0, len(weights) - 2, 2):
         y = activation.value(torch.addmm(weights[k + 1], y, weights[k].T))
@@ -98,3 +103,8 @@ def _again(
     chosen = [each for each, is_wanted in zip((x, *weights), wanted, strict=True) if is_wanted]
     gradients = iter(torch.autograd.grad(y, chosen, g, create_graph=True))
     return [next(gradients) if is_wanted else None for is_wanted in wanted]
+
+
+def aliases(*tensors: Tensor) -> list[Tensor]:
+    """The same tensors as new nodes: derivatives in these leave out how one of them may have come from another."""
+    return [each.view_as(each) for each in tensors]

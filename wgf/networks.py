@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wgf import checks
 from wgf.activations import Activation, Tanh
 from wgf.layers import perceptron
+from wgf.traces import short_trace
 
 
 def raise_frequency(weight: Tensor, bias: Tensor, frequency: float, generator: torch.Generator) -> None:
@@ -66,7 +67,7 @@ class MLP(nn.Module):
                 self._linear[-1].weight.zero_()
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
-        return perceptron(x, self.activation, [w for layer in self._linear for w in (layer.weight, layer.bias)])
+        return perceptron(x, self.activation, self.weights)
 
     def tangents(
         self, x: Float[Tensor, "n inputs"], dx: Float[Tensor, "k n inputs"] | None = None
@@ -98,29 +99,21 @@ class MLP(nn.Module):
     def divergence(
         self, x: Float[Tensor, "n inputs"], dx: Float[Tensor, "k n inputs"] | None = None
     ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, " n"]]:
-        """The value and Σ_a ∂f_a/∂x_a over the first `outputs` inputs; with tangents `dx`, Σ_k ⟨dx_k, ∇f dx_k⟩ instead.
-
-        The exact trace is free of d up to two hidden layers: tr(W_2 D_1 W_1) is linear in the slopes D_1, and
-        tr(W_3 D_2 W_2 D_1 W_1) bilinear in D_1 and D_2, with coefficients W_2 ∘ (W_1 W_3)ᵀ that no row changes.
-        """
+        """The value and its `trace`; with tangents `dx`, Σ_k ⟨dx_k, ∇f dx_k⟩ instead."""
         last = self._linear[-1]
         if dx is None and len(self._linear) <= 3:
-            return self._short_divergence(x)
+            return self(x), self.trace(x)
         y, tangents = self._hidden(x, dx)
         if dx is None:
             return last(y), torch.einsum("knw,kw->n", tangents, last.weight)
         along = dx[..., : len(last.weight)]
         return last(y), ((tangents @ last.weight.T) * along).sum((0, 2))
 
-    def _short_divergence(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, *middle, last = self._linear
-        x, slope = self.activation.pair(first(x))
-        inwards = first.weight[:, : len(last.weight)]
-        if not middle:
-            return last(x), slope @ (inwards * last.weight.T).sum(1)
-        x, outer_slope = self.activation.pair(middle[0](x))
-        coefficients = middle[0].weight * (inwards @ last.weight).T
-        return last(x), ((slope @ coefficients.T) * outer_slope).sum(1)
+    def trace(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, " n"]:
+        """Σ_a ∂f_a/∂x_a over the first `outputs` inputs alone; its cost is free of d up to two hidden layers."""
+        if len(self._linear) <= 3:
+            return short_trace(x, self.activation, self.weights)
+        return self.divergence(x)[1]
 
     def _hidden(self, x: Tensor, dx: Tensor | None) -> tuple[Tensor, Tensor]:
         first = self._linear[0]
@@ -135,3 +128,8 @@ class MLP(nn.Module):
     @property
     def _linear(self) -> list[nn.Linear]:
         return cast("list[nn.Linear]", list(self.layers))
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """W_1, b_1, …, W_L, b_L."""
+        return [w for layer in self._linear for w in (layer.weight, layer.bias)]

@@ -29,6 +29,18 @@ GEOMETRIC, EVEN, REFINED = "geometric", "reparametrised", "refined"
 
 
 @dataclass(frozen=True)
+class Trained:
+    """How blocks are trained: of the first flow, of its reparametrisation, of its refinement.
+
+    A refined block starts as half of a motion, which a high rate undoes before it improves on it.
+    """
+
+    first: Adam
+    even: Adam
+    refined: Adam
+
+
+@dataclass(frozen=True)
 class Setting:
     """A data set under its `title`, and how its flow is taken.
 
@@ -41,7 +53,7 @@ class Setting:
     data: Dataset
     sizes: Geometric
     tolerance: float
-    training: Adam
+    training: Trained
     width: int
     particles: int
     kept: int
@@ -50,10 +62,16 @@ class Setting:
     steps: int = 2
 
     def stepper(self, dim: int) -> JKO:
-        """JKO-iFlow's blocks, in float32 as the particles are."""
-        fine = self.frequency
-        block = NeuralODE(dim, self.width, steps=self.steps, evaluation_steps=2 * self.steps, frequency=fine)
-        return replace(jko_iflow(dim, block, self.training, self.particles), held=self.kept)
+        """JKO-iFlow's blocks, in float32 as the particles are; their divergence is taken at random times."""
+        block = NeuralODE(
+            dim,
+            self.width,
+            steps=self.steps,
+            evaluation_steps=2 * self.steps,
+            frequency=self.frequency,
+            random_times=True,
+        )
+        return replace(jko_iflow(dim, block, self.training.first, self.particles), held=self.kept)
 
 
 @dataclass(frozen=True)
@@ -96,8 +114,9 @@ def run(setting: Setting, seed: int = 0) -> Run:
     assert learning is not None
     start, stop = problem.initial.to(torch.float32), Settled(setting.tolerance * math.sqrt(problem.dim))
     first = evolve(problem.F, stepper, start, setting.sizes, seed=seed, stop=stop)
-    evened = even(problem.F, stepper, first, setting.rounds, seed=seed)
-    paths = {GEOMETRIC: first, EVEN: evened, REFINED: refine(problem.F, stepper, evened, parts=2, seed=seed)}
+    evened = even(problem.F, replace(stepper, training=setting.training.even), first, setting.rounds, seed=seed)
+    refined = refine(problem.F, replace(stepper, training=setting.training.refined), evened, parts=2, seed=seed)
+    paths = {GEOMETRIC: first, EVEN: evened, REFINED: refined}
     with torch.no_grad():
         models = {name: learning.model(path).to(torch.float64) for name, path in paths.items()}
         densities = {name: log_density(model, learning.held) for name, model in models.items()}
@@ -126,16 +145,16 @@ class Kept:
 
 
 def kept(map: Map, x: Float[Tensor, "n d"], tau: float) -> Kept:
-    """What autograd keeps of E[cost]/τ + E[½|y|² − log det], storages counted once, those of the weights left out.
+    """What autograd keeps of E[cost]/τ + E[½|y|² − log det] beside weights and batch, storages counted once.
 
-    The loss keeps the batch's end y beyond what the motion does: n d numbers, the same for any map.
+    The loss keeps the batch's end y, n d numbers, which the motion does as well where it ends with a velocity.
     """
-    weights = {parameter.untyped_storage().data_ptr() for parameter in map.parameters()}
+    given = {tensor.untyped_storage().data_ptr() for tensor in (x, *map.parameters())}
     seen: dict[int, Tensor] = {}  # held on to, lest an address be used twice
 
     def pack(tensor: Tensor) -> Tensor:
         place = tensor.untyped_storage().data_ptr()
-        if place not in weights:
+        if place not in given:
             seen[place] = tensor
         return tensor
 

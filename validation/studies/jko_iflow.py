@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from validation.report import Check, Context, Report, at_least, at_most
-from validation.studies._blocks import EVEN, GEOMETRIC, REFINED, Run, Setting, memory, moved, run, variation
+from validation.studies._blocks import EVEN, GEOMETRIC, REFINED, Run, Setting, Trained, memory, moved, run, variation
 from validation.studies._plots import axes, finish
 from wgf import keys
 from wgf.data import Household, Miniboone, Moons, Rose, Tree
@@ -15,7 +15,7 @@ from wgf.training import Adam
 
 NAME = "jko-iflow"
 BATCH = 512
-"""Rows of the batch whose gradient is weighed."""
+"""Rows of a batch, in training and where its gradient is weighed."""
 
 SHORTER = 2.0
 """How many times smaller the variation of the lengths is to be after reparametrisation."""
@@ -38,22 +38,31 @@ def study(quick: bool = False) -> Report:
 
 
 def settings() -> list[Setting]:
-    """The five data sets, and how long each block is trained. Strokes are thin: they take high frequencies."""
-    training, few = Adam(250, 512, 5e-3), Adam(250, 512, 3e-3, checks=15, patience=4)
-    curves, strokes, faster = Geometric(0.1, 2.5, 7, cap=3.0), Geometric(0.1, 2.5, 6, cap=3.0), Adam(250, 512, 1e-2)
-    moons, pool = Moons(rows=25_000, scale=2.0, noise=0.1), (20_000, 4000, 2)
+    """The five data sets, and how long each block is trained. Strokes are thin: they take high frequencies, and small
+    first steps, which spread them before they must be moved."""
+    wide, thin, table = (
+        Geometric(0.1, 2.5, 7, cap=3.0),
+        Geometric(0.01, 2.5, 7, cap=3.0),
+        Geometric(0.5, 2.0, 6, cap=4.0),
+    )
+    plain, few = Adam(250, BATCH, 5e-3), Adam(250, BATCH, 3e-3, checks=15, patience=4)
+    smooth = Trained(plain, plain, Adam(400, 1024, 3e-3))
+    sharp = Trained(Adam(300, BATCH, 1e-2), Adam(300, BATCH, 5e-3), Adam(150, BATCH, 2e-3))
+    scarce = Trained(few, few, Adam(150, 2048, 1e-3, checks=15, patience=4))
+    moons, pool = Moons(rows=50_000, scale=2.0, noise=0.1), (40_000, 4000, 2)
     return [
-        Setting("moons", moons, curves, 0.03, training, 64, *pool, frequency=2.0),
-        Setting("rose", Rose(rows=25_000), strokes, 0.003, faster, 64, *pool, frequency=4.0),
-        Setting("tree", Tree(rows=25_000), strokes, 0.003, faster, 64, *pool, frequency=4.0),
-        Setting("like POWER, d = 6", Household(25_000), curves, 0.03, training, 64, *pool),
-        Setting(TABLE, Miniboone(), Geometric(0.5, 2.0, 6, cap=4.0), 0.05, few, 96, 5_546, 600, 2),
+        Setting("moons", moons, wide, 0.03, smooth, 64, *pool, frequency=2.0),
+        Setting("rose", Rose(rows=50_000), thin, 0.003, sharp, 64, *pool, frequency=8.0),
+        Setting("tree", Tree(rows=50_000), thin, 0.003, sharp, 64, *pool, frequency=8.0),
+        Setting("like POWER, d = 6", Household(50_000), wide, 0.03, smooth, 64, *pool),
+        Setting(TABLE, Miniboone(), table, 0.05, scarce, 96, 5_546, 600, 2),
     ]
 
 
 def small() -> list[Setting]:
     """Two of them, in a minute."""
-    sizes, training = Geometric(0.2, 2.5, 6, cap=4.0), Adam(100, 512, 1e-2)
+    sizes, each = Geometric(0.2, 2.5, 6, cap=4.0), Adam(100, BATCH, 1e-2)
+    training = Trained(each, each, each)
     moons, household = Moons(rows=10_000, scale=2.0, noise=0.1), Household(10_000)
     return [
         Setting("moons", moons, sizes, 0.05, training, 32, 8000, 1600, 2),

@@ -82,17 +82,18 @@ class Dynamic(Flow):
         """
         if not isinstance(self.scheme, RungeKutta):
             return self._together(x, logdet)
-        h, places = self._dt, self.scheme.quadrature(self.taken) if logdet else []
+        h, places = self._dt, self._places(self.scheme) if logdet else []
         last = math.ceil(max((s for s, _ in places), default=0.0))  # past it no velocity is needed
         states, slopes, cost = self._swept(x, logdet and last == self.taken)
         if not logdet:
             return Transport(states[-1], cost)
-        points = []
-        for s, weight in places:
-            k = min(int(s), self.taken - 1)
-            ends = (states[k], slopes[k], states[k + 1], slopes[min(k + 1, last)])
-            points.append((self.start + s * h, _hermite(*ends, h, s - k), h * weight))
-        return Transport(states[-1], cost, self._weighted_divergence(points))
+        points = _hermite(states, slopes, h, [s for s, _ in places])
+        times, weights = [self.start + s * h for s, _ in places], [h * weight for _, weight in places]
+        return Transport(states[-1], cost, self._weighted_divergence(times, points, weights))
+
+    def _places(self, scheme: RungeKutta) -> list[tuple[float, float]]:
+        """Where, in steps, divergences are taken along the motion, and their weights."""
+        return scheme.quadrature(self.taken)
 
     def _swept(self, x: Tensor, ends: bool) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
         """The states of a motion, the velocities at them (at the last if it `ends` with one), and its cost."""
@@ -137,16 +138,15 @@ class Dynamic(Flow):
         parameters = [p for p in self.parameters() if p.requires_grad]
         return Transport(*self.scheme.integrate(slope, state, self.start, self.end, self.taken, parameters=parameters))
 
-    def _weighted_divergence(self, points: list[tuple[float, Tensor, float]]) -> Tensor:
+    def _weighted_divergence(self, times: list[float], points: Sequence[Tensor], weights: list[float]) -> Tensor:
         """Σ_k w_k ∇·v(t_k, x_k), as many of the k at once as fit a sweep of bounded size."""
-        together = 1 if self._thrifty else max(1, SWEEP // max(1, len(points[0][1])))
-        total = torch.zeros_like(points[0][1][:, 0])
-        for start in range(0, len(points), together):
-            times, places, weights = zip(*points[start : start + together], strict=True)
-            total = total + self._kept(
-                lambda *x, times=times, weights=weights: x[0].new_tensor(weights) @ self.divergences(times, x), *places
-            )
-        return total
+        together = 1 if self._thrifty else max(1, SWEEP // max(1, len(points[0])))
+
+        def part(now: slice) -> Tensor:
+            return self._kept(lambda *x: x[0].new_tensor(weights[now]) @ self.divergences(times[now], x), *points[now])
+
+        parts = [part(slice(start, start + together)) for start in range(0, len(points), together)]
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
     @property
     def _thrifty(self) -> bool:
@@ -265,12 +265,17 @@ class Dynamic(Flow):
         return pieces
 
 
-def _hermite(x: Tensor, v: Tensor, y: Tensor, w: Tensor, h: float, s: float) -> Tensor:
-    """The cubic through x with slope v and, a step h later, y with slope w, at the share s of the step."""
-    if s == 0:
-        return x
-    slope = s * (1 - s) * ((1 - s) * v - s * w)
-    return x + s * s * (3 - 2 * s) * (y - x) + h * slope
+def _hermite(states: Sequence[Tensor], slopes: Sequence[Tensor], h: float, places: Sequence[float]) -> Sequence[Tensor]:
+    """The states at `places`, counted in steps, by the cubics through states and slopes: linear in both."""
+    factors = torch.zeros(len(places), len(states) + len(slopes), dtype=torch.float64)
+    for row, place in zip(factors, places, strict=True):
+        k = min(int(place), len(states) - 2)
+        s = place - k
+        row[k], row[k + 1] = (1 - s) ** 2 * (1 + 2 * s), s * s * (3 - 2 * s)
+        if s:
+            first = len(states) + k
+            row[first], row[first + 1] = h * s * (1 - s) ** 2, -h * s * s * (1 - s)
+    return torch.tensordot(factors.to(states[0]), torch.stack([*states, *slopes]), 1).unbind()
 
 
 def at_times(times: Sequence[float], points: Sequence[Tensor]) -> Tensor:

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from wgf import checks
+from wgf.layers import tracked
 from wgf.maps.base import half_square
 from wgf.maps.curvature import curvature
 from wgf.maps.dynamic import Dynamic, at_time, at_times
 from wgf.maps.integrate import RK4, RungeKutta, Scheme
-from wgf.maps.slope import descent, slope_of, swept, tracked
+from wgf.maps.slope import Descent, descent, slope_of
 from wgf.maps.spread import spreading
+from wgf.maps.sweep import Course, swept
 from wgf.networks import raise_frequency
 
 
@@ -126,7 +128,8 @@ class OTFlow(PotentialFlow):
         another = another or not tracked(x, *self._two_layers)  # nothing is then to be kept
         if another or len(self.inner) > 1 or self.checkpoint or not isinstance(self.scheme, RungeKutta):
             return super()._swept(x, ends)
-        return swept(x, self.scheme, self._times, self.end - self.start, ends, *self._two_layers)
+        course = Course(self.scheme, self._times, self.end - self.start, ends)
+        return swept(x, Descent, course, *self._two_layers)
 
     @property
     def _two_layers(self) -> tuple[Tensor, ...]:

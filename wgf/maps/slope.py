@@ -1,7 +1,7 @@
 """Motion down a two-layer OT-Flow potential as one node of autograd, its gradients by hand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
-from wgf.maps.integrate import RungeKutta
+from wgf.maps.sweep import Field
 
 
 def descent(
@@ -30,11 +30,6 @@ def descent(
     return _Descent.apply(x, t, K, a, L, b, w, A, c)
 
 
-def tracked(*inputs: Tensor) -> bool:
-    """Whether gradients of these are wanted."""
-    return torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
-
-
 def activated(u: Tensor) -> tuple[Tensor, Tensor]:
     """σ(u) = log(1 + e^{2u}) − u and σ′(u) = tanh u."""
     twice = u + u
@@ -46,26 +41,38 @@ def slope_of(u: Tensor) -> Tensor:
     return torch.sigmoid(2 * u).mul_(2).sub_(1)
 
 
-@dataclass
-class _Pull:
-    """Gradients of the weights, added up over evaluations of −∇Φ: of K, a, L, b, w, A, c, and of W = diag(w)L."""
+class Descent(Field):
+    """`descent` with weights K, a, L, b, w, A, c: gradients of them, and of W = diag(w)L, are added up."""
 
-    weights: Sequence[Tensor]
-    W: Tensor
-    to: list[Tensor] = field(init=False)
-    to_W: Tensor = field(init=False)
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self.weights = weights
+        self.W = weights[4][:, None] * weights[2]
 
-    def __post_init__(self) -> None:
-        self.to, self.to_W = [torch.zeros_like(weight) for weight in self.weights], torch.zeros_like(self.W)
+    def __call__(self, t: float, x: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        K, a, L, b, w, A, c = self.weights
+        d = x.shape[1]
+        K_x, A_x = K[:, :d], A[:, :d]
+        u = torch.addmm(torch.add(a, K[:, d], alpha=t), x, K_x.T)
+        u, D = activated(u)
+        E = slope_of(torch.addmm(b, u, L.T))
+        z, q = torch.addmm(w, E, self.W), torch.addmm(t * A[:, d], x, A_x.T)
+        v = torch.addmm(c[:d], D * z, K_x, beta=-1, alpha=-1).addmm_(q, A_x, alpha=-1)
+        return v, (x, u, D, E, z, q)
 
-    def __call__(self, g: Tensor, t: float, kept: Sequence[Tensor]) -> Tensor:
-        """What the gradient g of −∇Φ(x, t) is in x."""
+    def value(self, t: float, x: Tensor) -> Tensor:
+        return _Descent.apply(x, t, *self.weights)
+
+    @cached_property
+    def _to(self) -> list[Tensor]:
+        return [torch.zeros_like(weight) for weight in (*self.weights, self.W)]
+
+    def pull(self, g: Tensor, t: float, kept: Sequence[Tensor]) -> Tensor:
         (K, _, L, _, _, A, _), (x, u, D, E, z, q) = self.weights, kept
-        to_K, to_a, to_L, to_b, to_w, to_A, to_c = self.to
+        to_K, to_a, to_L, to_b, to_w, to_A, to_c, to_W = self._to
         d, g = x.shape[1], -g
         back = g @ K[:, :d].T
         to_z = back * D
-        self.to_W.addmm_(E.T, to_z)
+        to_W.addmm_(E.T, to_z)
         to_E = torch.ops.aten.tanh_backward(to_z @ self.W.T, E)
         to_D = torch.ops.aten.tanh_backward(back.mul_(z), D).addcmul_(to_E @ L, D)
         to_L.addmm_(to_E.T, u)
@@ -81,118 +88,24 @@ class _Pull:
         return (to_D @ K[:, :d]).addmm_(to_q, A[:, :d])
 
     def finished(self) -> list[Tensor]:
-        """The gradients, once all evaluations were pulled back."""
         _, _, L, _, w, _, _ = self.weights
-        self.to[2].addcmul_(w[:, None], self.to_W)
-        self.to[4] += (self.to_W * L).sum(1)
-        return self.to
-
-
-def _evaluated(x: Tensor, t: float, weights: Sequence[Tensor], W: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-    """−∇_xΦ(x, t), and what its gradients need."""
-    K, a, L, b, w, A, c = weights
-    d = x.shape[1]
-    K_x, A_x = K[:, :d], A[:, :d]
-    u = torch.addmm(torch.add(a, K[:, d], alpha=t), x, K_x.T)
-    u, D = activated(u)
-    E = slope_of(torch.addmm(b, u, L.T))
-    z, q = torch.addmm(w, E, W), torch.addmm(t * A[:, d], x, A_x.T)
-    v = torch.addmm(c[:d], D * z, K_x, beta=-1, alpha=-1).addmm_(q, A_x, alpha=-1)
-    return v, (x, u, D, E, z, q)
+        *found, to_W = self._to
+        found[2].addcmul_(w[:, None], to_W)
+        found[4] += (to_W * L).sum(1)
+        return found
 
 
 class _Descent(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, t: float, *weights: Tensor) -> Tensor:
-        W = weights[4][:, None] * weights[2]
-        v, kept = _evaluated(x, t, weights, W)
+        v, kept = Descent(weights)(t, x)
         ctx.t = t
-        ctx.save_for_backward(W, *weights, *kept)
+        ctx.save_for_backward(*weights, *kept)
         return v
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        W, *rest = ctx.saved_tensors
-        pull = _Pull(rest[:7], W)
-        to_x = pull(g, ctx.t, rest[7:])
-        return to_x, None, *pull.finished()
-
-
-def swept(
-    x: Float[Tensor, "n d"], scheme: RungeKutta, times: Sequence[float], horizon: float, ends: bool, *weights: Tensor
-) -> tuple[list[Float[Tensor, "n d"]], list[Float[Tensor, "n d"]], Float[Tensor, " n"]]:
-    """ẋ = `descent` by `scheme` over `times`: the states, the velocities there (of the last if `ends`), and the cost.
-
-    All of it is one node of autograd, its gradients those of the steps taken, by their adjoints in reverse.
-    """
-    states, slopes, cost = _Swept.apply(x, scheme, times, horizon, ends, *weights)
-    return [x, *states.unbind()], list(slopes.unbind()), cost
-
-
-class _Swept(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        scheme: RungeKutta,
-        times: Sequence[float],
-        horizon: float,
-        ends: bool,
-        *weights: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        W, h = weights[4][:, None] * weights[2], times[1] - times[0]
-        ctx.setting = scheme, times, horizon, ends
-        kept: list[Tensor] = []
-        states, slopes, cost = [], [], x.new_zeros(len(x))
-        for t in times[:-1]:
-            stages: list[Tensor] = []
-            for row in scheme.stages:
-                place = _combined(x, stages, row, h)
-                v, own = _evaluated(place, t + h * sum(row), weights, W)
-                stages.append(v)
-                kept += own
-            rates = torch.stack(stages)
-            cost += rates.new_tensor([h * horizon * b / 2 for b in scheme.weights]) @ rates.square().sum(-1)
-            kept.append(rates)
-            slopes.append(stages[0])
-            x = _combined(x, stages, scheme.weights, h)
-            states.append(x)
-        if ends:
-            v, own = _evaluated(x, times[-1], weights, W)
-            slopes.append(v)
-            kept += own
-        ctx.save_for_backward(W, *weights, *kept)
-        return torch.stack(states), torch.stack(slopes), cost
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g_states: Tensor, g_slopes: Tensor, g_cost: Tensor) -> tuple[Tensor | None, ...]:
-        scheme, times, horizon, ends = ctx.setting
-        W, *rest = ctx.saved_tensors
-        weights, kept, h = rest[:7], rest[7:], times[1] - times[0]
-        pull, steps, stages = _Pull(weights, W), len(times) - 1, len(scheme.stages)
-        g = pull(g_slopes[-1], times[-1], kept[-6:]) if ends else None
-        width = 6 * stages + 1  # tensors kept of a step
-        for k in reversed(range(steps)):
-            own = kept[k * width : (k + 1) * width]
-            g = g_states[k] if g is None else g + g_states[k]
-            charged = own[-1] * g_cost[:, None]
-            to_v = [h * b * (g + horizon * charged[i]) for i, b in enumerate(scheme.weights)]
-            to_v[0] = to_v[0] + g_slopes[k]
-            for i in reversed(range(stages)):
-                row = scheme.stages[i]
-                to_x = pull(to_v[i], times[k] + h * sum(row), own[6 * i : 6 * i + 6])
-                g = g + to_x
-                for j, a in enumerate(row):
-                    if a:
-                        to_v[j] = to_v[j].add(to_x, alpha=h * a)
-        return g, None, None, None, None, *pull.finished()
-
-
-def _combined(x: Tensor, slopes: Sequence[Tensor], factors: Sequence[float], h: float) -> Tensor:
-    """x + h Σ a_j k_j."""
-    for a, slope in zip(factors, slopes, strict=True):
-        if a:
-            x = x.add(slope, alpha=h * a)
-    return x
+        field = Descent(ctx.saved_tensors[:7])
+        to_x = field.pull(g, ctx.t, ctx.saved_tensors[7:])
+        return to_x, None, *field.finished()

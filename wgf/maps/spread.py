@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from wgf.maps.slope import activated, slope_of, tracked
+from wgf.layers import tracked
+from wgf.maps.slope import activated, slope_of
 
 
 def spreading(
