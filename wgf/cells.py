@@ -19,8 +19,8 @@ class Cells(OfRows):
     Uniform dequantisation (Theis, van den Oord, Bethge, ICLR 2016, arXiv 1511.01844).
 
     Args: x (n, d), corners of cells; step > 0, their width; map, T, the identity where it is None; context (n, k),
-    labels or covariates of the rows, which are appended to T(x_i + step·u) as they are (`wgf.conditional`); dtype of the
-    samples: all of it is computed in that of x. Raises: InputError for bad rows, another step, or too few contexts.
+    labels or covariates of the rows, which are appended to T(x_i + step·u) as they are (`wgf.conditional`); dtype of
+    the samples: all of it is computed in that of x. Raises: InputError for bad rows, another step, or too few contexts.
     """
 
     def __init__(

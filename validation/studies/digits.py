@@ -30,10 +30,12 @@ def study(quick: bool = False) -> Report:
     in the folder that WGF_DATA names its part is left out, which the context says.
     """
     small = pixels(_digits_pixels.QUICK if quick else _digits_pixels.FULL)
+    large: list[Codes] = []
+    missing: list[Context] = []
     try:
-        large, missing = codes(_digits_codes.QUICK if quick else _digits_codes.FULL), ()
+        large = codes(_digits_codes.QUICK if quick else _digits_codes.FULL)
     except InputError as error:
-        large, missing = [], (Context(f"MNIST is left out: {error}", {}),)
+        missing.append(Context(f"MNIST is left out: {error}", {}))
     checks = (*_pixel_checks(small), *(check for one in large for check in _code_checks(one)))
     return Report(NAME, checks, (*_pixel_contexts(small), *map(_context, large), *missing), _figure(small, large))
 
@@ -68,10 +70,8 @@ def _code_checks(one: Codes) -> list[Check]:
 
 
 def _pixel_contexts(found: Pixels) -> list[Context]:
-    rows = [
-        Context(f"8 × 8: {name}", dict(zip(("bits", "s.e."), found.bits(name), strict=True)))
-        for name in found.densities
-    ]
+    scored = {name: found.bits(name) for name in found.densities}
+    rows = [Context(f"8 × 8: {name}", {"bits": bits, "s.e.": error}) for name, (bits, error) in scored.items()]
     against = {f"less a {other}": found.behind(LABELS, other)[0] for other in (GAUSSIAN, MIXTURE)}
     values = against | {"labels told right by the flow": found.right, "MMD²": float(found.test.statistic)}
     values |= {"p": found.test.p, "classifier": found.told.accuracy, "classifier, training rows": found.other.accuracy}

@@ -12,9 +12,9 @@ from wgf.maps.base import Static, Transport, half_square
 
 
 class Logit(Static):
-    """T(x) = log((x − a)/(b − x)), coordinate by coordinate, from the cube (a, b)^d to R^d; T⁻¹(y) = a + (b − a)/(1 + e⁻ʸ).
+    """T(x) = log((x − a)/(b − x)), coordinate by coordinate, from the cube (a, b)^d to R^d.
 
-    log|det ∇T| = Σ log((b − a)/((x − a)(b − x))), exact. Nothing is trained. Where ρ is a law on R^d,
+    T⁻¹(y) = a + (b − a)/(1 + e⁻ʸ) and log|det ∇T| = Σ log((b − a)/((x − a)(b − x))), both exact. Nothing is trained. Where ρ is a law on R^d,
     Pushforward(ρ, Inverse(T)) has all its mass in the cube. For images: Dinh, Sohl-Dickstein, Bengio, *Real NVP*, ICLR
     2017, arXiv 1605.08803, §4.1.
 

@@ -1,4 +1,4 @@
-"""Densities of images in whole numbers: pixels spread over their cells and taken to the whole space, carried to noise."""
+"""Densities of images in whole numbers: pixels spread over their cells, taken to logits, carried to noise."""
 
 import torch
 from torch import Tensor
