@@ -42,6 +42,7 @@ def test_cheap_studies_hold(name: str) -> None:
         "log_gas",
         "barenblatt",
         "jko_iflow",
+        "digits",
     ],
 )
 def test_long_studies_hold(name: str) -> None:

@@ -38,12 +38,12 @@ class Size:
     components: tuple[int, ...]
 
 
-QUICK = Size(False, (16,), Training((1.0, 2.0), Adam(250, 512, 5e-3, averaging=0.98), 64, 10), (10, 20))
+QUICK = Size(False, (16,), Training((0.5, 1.0, 2.0), Adam(350, 512, 5e-3, averaging=0.98), 96, 20), (10, 20))
 FULL = Size(
     True,
-    (16, Latent(Mnist(), 16, features=8, training=Adam(600, 128, 4e-3), held=1 - SHARE)),
-    Training((0.5, 1.0, 2.0), Adam(1000, 512, 4e-3, averaging=0.99, checks=20, patience=6), 128, 10),
-    (10, 40, 100),
+    (16, Latent(Mnist(), 16, features=8, training=Adam(400, 128, 4e-3), held=1 - SHARE)),
+    Training((0.5, 1.0, 2.0), Adam(700, 512, 4e-3, averaging=0.99, checks=14, patience=6), 128, 20),
+    (40, 100),
 )
 
 
@@ -88,9 +88,8 @@ class Codes:
         return float(difference.mean()), float(difference.std()) / math.sqrt(len(difference))
 
 
-def codes(size: Size) -> list[Codes]:
-    """One flow for each coder. Raises: InputError without MNIST in the folder that WGF_DATA names."""
-    images = Mnist(size.train).load()
+def codes(images: Table, size: Size) -> list[Codes]:
+    """One flow for each coder of the images of MNIST."""
     return [_learnt(images, _coded(images, coder), size) for coder in size.coders]
 
 

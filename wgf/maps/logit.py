@@ -14,9 +14,9 @@ from wgf.maps.base import Static, Transport, half_square
 class Logit(Static):
     """T(x) = log((x − a)/(b − x)), coordinate by coordinate, from the cube (a, b)^d to R^d.
 
-    T⁻¹(y) = a + (b − a)/(1 + e⁻ʸ) and log|det ∇T| = Σ log((b − a)/((x − a)(b − x))), both exact. Nothing is trained. Where ρ is a law on R^d,
-    Pushforward(ρ, Inverse(T)) has all its mass in the cube. For images: Dinh, Sohl-Dickstein, Bengio, *Real NVP*, ICLR
-    2017, arXiv 1605.08803, §4.1.
+    T⁻¹(y) = a + (b − a)/(1 + e⁻ʸ) and log|det ∇T| = Σ log((b − a)/((x − a)(b − x))), both exact; nothing is trained.
+    Where ρ is a law on R^d, Pushforward(ρ, Inverse(T)) has all its mass in the cube. For images: Dinh, Sohl-Dickstein,
+    Bengio, *Real NVP*, ICLR 2017, arXiv 1605.08803, §4.1.
 
     Args: dim, d; low, a, and high, b, the ends of every coordinate, a < b.
     Raises: InputError for ends that are not finite or not in order, and for points outside the cube.
