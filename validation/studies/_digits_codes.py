@@ -21,8 +21,8 @@ from wgf.maps import Standard
 from wgf.training import Adam
 from wgf.two_sample import ClassifierTest, TwoSampleTest, classifier_test, mmd_test
 
-SHARE = 0.9
-"""Of the images, what coders and flows are trained on: the others are held from both."""
+HELD = 0.1
+"""The share of the images that are held from coders and flows."""
 
 TESTED = 2000
 """Rows of either sample that the tests take at most."""
@@ -41,7 +41,7 @@ class Size:
 QUICK = Size(False, (16,), Training((0.5, 1.0, 2.0), Adam(350, 512, 5e-3, averaging=0.98), 96, 20), (10, 20))
 FULL = Size(
     True,
-    (16, Latent(Mnist(), 16, features=8, training=Adam(400, 128, 4e-3), held=1 - SHARE)),
+    (16, Latent(Mnist(), 16, features=8, training=Adam(400, 128, 4e-3), held=HELD)),
     Training((0.5, 1.0, 2.0), Adam(700, 512, 4e-3, averaging=0.99, checks=14, patience=6), 128, 20),
     (40, 100),
 )
@@ -62,7 +62,7 @@ class Coded:
 class Codes:
     """A flow of codes: log-densities (m,) of held codes under it, labels summed, and each baseline; in standard units.
 
-    right: how often the likeliest label is the true one; test, told: samples of held labels against held codes; shown:
+    right: how often a row is likeliest given its own label; test, told: samples of held labels against held codes; shown:
     real images, the same coded and decoded, and samples of the same digits.
     """
 
@@ -94,10 +94,10 @@ def codes(images: Table, size: Size) -> list[Codes]:
 
 
 def _coded(images: Table, spec: Latent | int) -> Coded:
-    train, held = images.split(SHARE)
+    train, held = images.split(1 - HELD)
     if isinstance(spec, Latent):
         learnt = spec.learn()
-        first, second = learnt.codes.split(SHARE)
+        first, second = learnt.codes.split(1 - HELD)
         return Coded("convolutional", learnt.model, first, second, learnt.error)
     coder = PrincipalComponents.fit(train.X, spec)
     first, second = (Table(coder.encode(part.X), part.y, numbered("code", spec)) for part in (train, held))
@@ -123,7 +123,7 @@ def _learnt(images: Table, coded: Coded, size: Size) -> Codes:
 def _baselines(u: Tensor, y: Tensor, v: Tensor, size: Size) -> dict[str, Tensor]:
     """Log-densities of v under three models of u; mixtures are chosen on a tenth of the rows."""
     cut = len(u) // 10
-    classes = by_class(u[cut:], y[cut:], u[:cut], (0.0, 1e-2))
+    classes = by_class(u[cut:], y[cut:], u[:cut], y[:cut], (0.0, 1e-2))
     found = chosen_mixture(u[cut:], u[:cut], size.components, (1e-2,))
     laws = {GAUSSIAN: Gaussian.fit(u), "Gaussian a class": classes.law, MIXTURE: found.law}
     return {name: law.log_prob(v) for name, law in laws.items()}
@@ -132,7 +132,7 @@ def _baselines(u: Tensor, y: Tensor, v: Tensor, size: Size) -> dict[str, Tensor]
 @torch.no_grad()
 def _shown(images: Table, coded: Coded, frame: Standard, flow: LabelFlow) -> dict[str, Tensor]:
     """The first held image of each digit, the same coded and decoded, and two samples of it."""
-    _, held = images.split(SHARE)
+    _, held = images.split(1 - HELD)
     assert held.y is not None
     first = torch.stack([(held.y == digit).nonzero()[0, 0] for digit in range(CLASSES)])
     drawn = flow.sample(torch.arange(2 * CLASSES) % CLASSES, keys.generator(2))

@@ -60,7 +60,7 @@ FULL = Size(
 class Pixels:
     """Log-densities (m,) of the held rows under two flows and baselines, in grey levels, and what is checked.
 
-    score: of the flow without labels; right: how often the likeliest label is the true one; trip: the largest
+    score: of the flow without labels; right: how often a row is likeliest given its own label; trip: the largest
     |x' − x| of held rows x carried to noise and back; test: samples of the held labels against held digits, as images
     in whole numbers; told: how often a classifier tells those of a model, or training digits, from them; stages: the
     same ten digits (10, 64) in noise and after every step.
@@ -140,8 +140,10 @@ def _baselines(table: Table, frame: Map, size: Size) -> dict[str, Law]:
     cut = len(table) // 10
     chosen, rest = table[:cut], table[cut:]
     v, x, whole = (_spread(part, size.copies, key) for key, part in enumerate((chosen, rest, table)))
+    assert chosen.y is not None
     assert rest.y is not None
-    classes = by_class(frame(x), rest.y.repeat(size.copies), frame(v), size.ridges).law
+    y, labels = rest.y.repeat(size.copies), chosen.y.repeat(size.copies)
+    classes = by_class(frame(x), y, frame(v), labels, size.ridges).law
     found = chosen_mixture(frame(x), frame(v), size.components, size.ridges).law
     back = Inverse(frame)
     return {
