@@ -53,6 +53,15 @@ def test_long_studies_hold(name: str) -> None:
         torch.set_num_threads(1)
 
 
+def test_digits_without_mnist_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = importlib.import_module("validation.studies.digits")
+    monkeypatch.delenv("WGF_DATA", raising=False)
+    large, missing = digits._large(digits._digits_codes.QUICK)
+    assert not large
+    assert "MNIST is left out" in missing[0].label
+    assert "WGF_DATA" in missing[0].label
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("WGF_DATA" not in os.environ, reason="they read the WGF_DATA folder")
 @pytest.mark.parametrize("name", ["german_credit", "w1w2", "jko_flow_miniboone"])

@@ -1,7 +1,7 @@
 """Gaussian mixtures by scikit-learn, as laws: what a density is to be compared with before a network is asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -30,35 +30,26 @@ def chosen_mixture(
     ridges: Sequence[float],
     seed: int = 0,
 ) -> Chosen:
-    """Maximum-likelihood mixtures of full covariances plus ridge·I: that under which the validation rows are likeliest.
+    """Of maximum-likelihood mixtures of full covariances plus ridge·I, the likeliest on the validation rows.
 
-    By expectation and maximisation from one start each, in float64; the one chosen is fitted again to all rows.
+    By expectation and maximisation from one start each, in float64.
     """
     found = [Chosen(_fit(x, k, ridge, seed), k, ridge) for k, ridge in product(components, ridges)]
-    best = _best(found, validation)
-    return replace(best, law=_fit(torch.cat([x, validation]), best.components, best.ridge, seed))
+    return _best(found, validation)
 
 
 def by_class(
-    x: Float[Tensor, "n d"],
-    y: Int[Tensor, " n"],
-    validation: Float[Tensor, "m d"],
-    labels: Int[Tensor, " m"],
-    ridges: Sequence[float],
+    x: Float[Tensor, "n d"], y: Int[Tensor, " n"], validation: Float[Tensor, "m d"], ridges: Sequence[float]
 ) -> Chosen:
-    """A Gaussian of each class's moments plus ridge·I, weighed by how often it comes; the ridge chosen as above."""
-    found = [Chosen(_of_classes(x, y, ridge), len(y.unique()), ridge) for ridge in ridges]
-    best = _best(found, validation)
-    return replace(best, law=_of_classes(torch.cat([x, validation]), torch.cat([y, labels]), best.ridge))
+    """A Gaussian of each class's moments plus ridge·I, weighed by how often it comes; the likeliest, as above."""
+    parts = [x[y == label].double() for label in y.unique()]
+    sizes = [float(len(part)) for part in parts]
+    laws = [(Mixture([Gaussian.fit(part, ridge) for part in parts], sizes), ridge) for ridge in ridges]
+    return _best([Chosen(law, len(parts), ridge) for law, ridge in laws], validation)
 
 
 def _best(found: Sequence[Chosen], validation: Tensor) -> Chosen:
     return max(found, key=lambda one: float(one.law.log_prob(validation.double()).mean()))
-
-
-def _of_classes(x: Tensor, y: Tensor, ridge: float) -> Mixture:
-    parts = [x[y == label].double() for label in y.unique()]
-    return Mixture([Gaussian.fit(part, ridge) for part in parts], [float(len(part)) for part in parts])
 
 
 def _fit(x: Tensor, components: int, ridge: float, seed: int) -> Mixture:

@@ -62,8 +62,8 @@ class Coded:
 class Codes:
     """A flow of codes: log-densities (m,) of held codes under it, labels summed, and each baseline; in standard units.
 
-    right: how often a row is likeliest given its own label; test, told: samples of held labels against held codes; shown:
-    real images, the same coded and decoded, and samples of the same digits.
+    right: how often a row is likeliest given its own label; test, told: samples of held labels against held codes;
+    shown: real images, the same coded and decoded, and samples of the same digits.
     """
 
     coded: Coded
@@ -123,7 +123,7 @@ def _learnt(images: Table, coded: Coded, size: Size) -> Codes:
 def _baselines(u: Tensor, y: Tensor, v: Tensor, size: Size) -> dict[str, Tensor]:
     """Log-densities of v under three models of u; mixtures are chosen on a tenth of the rows."""
     cut = len(u) // 10
-    classes = by_class(u[cut:], y[cut:], u[:cut], y[:cut], (0.0, 1e-2))
+    classes = by_class(u[cut:], y[cut:], u[:cut], (0.0, 1e-2))
     found = chosen_mixture(u[cut:], u[:cut], size.components, (1e-2,))
     laws = {GAUSSIAN: Gaussian.fit(u), "Gaussian a class": classes.law, MIXTURE: found.law}
     return {name: law.log_prob(v) for name, law in laws.items()}

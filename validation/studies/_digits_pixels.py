@@ -140,10 +140,8 @@ def _baselines(table: Table, frame: Map, size: Size) -> dict[str, Law]:
     cut = len(table) // 10
     chosen, rest = table[:cut], table[cut:]
     v, x, whole = (_spread(part, size.copies, key) for key, part in enumerate((chosen, rest, table)))
-    assert chosen.y is not None
     assert rest.y is not None
-    y, labels = rest.y.repeat(size.copies), chosen.y.repeat(size.copies)
-    classes = by_class(frame(x), y, frame(v), labels, size.ridges).law
+    classes = by_class(frame(x), rest.y.repeat(size.copies), frame(v), size.ridges).law
     found = chosen_mixture(frame(x), frame(v), size.components, size.ridges).law
     back = Inverse(frame)
     return {

@@ -43,7 +43,7 @@ def _large(size: Size) -> tuple[list[Codes], list[Context]]:
     try:
         rows = Mnist(size.train).load()
     except InputError as error:
-        return [], [Context(f"MNIST is left out: {error}", {})]
+        return [], [Context(f"MNIST is left out, {error}", {"flows of its codes": 0})]
     return codes(rows, size), []
 
 
