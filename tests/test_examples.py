@@ -58,7 +58,7 @@ def test_particles_gather_on_their_ring() -> None:
 
 def test_digits_take_fewer_bits_than_under_a_gaussian() -> None:
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
-    bits, plain, figure = runpy.run_path(str(EXAMPLES / "digits.py"))["main"](iterations=80, particles=4000)
+    bits, plain, figure = runpy.run_path(str(EXAMPLES / "digits.py"))["main"](iterations=110, particles=8000)
     assert bits < plain
     assert all(axis.get_xlabel() and axis.get_title() for axis in figure.axes)
 
