@@ -56,6 +56,13 @@ def test_particles_gather_on_their_ring() -> None:
     assert all(axis.get_xlabel() and axis.get_title() for axis in figure.axes)
 
 
+def test_digits_take_fewer_bits_than_under_a_gaussian() -> None:
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    bits, plain, figure = runpy.run_path(str(EXAMPLES / "digits.py"))["main"](iterations=110, particles=8000)
+    assert bits < plain
+    assert all(axis.get_xlabel() and axis.get_title() for axis in figure.axes)
+
+
 def smoke(file: Path) -> list[str]:
     """The flags that a spec's own comment says make it short."""
     lines = [line for line in file.read_text().splitlines() if line.startswith("# smoke: ")]

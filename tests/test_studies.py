@@ -42,6 +42,7 @@ def test_cheap_studies_hold(name: str) -> None:
         "log_gas",
         "barenblatt",
         "jko_iflow",
+        "digits",
     ],
 )
 def test_long_studies_hold(name: str) -> None:
@@ -50,6 +51,15 @@ def test_long_studies_hold(name: str) -> None:
         _hold(_run(name))
     finally:
         torch.set_num_threads(1)
+
+
+def test_digits_without_mnist_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = importlib.import_module("validation.studies.digits")
+    monkeypatch.delenv("WGF_DATA", raising=False)
+    large, missing = digits._large(digits._digits_codes.QUICK)
+    assert not large
+    assert "MNIST is left out" in missing[0].label
+    assert "WGF_DATA" in missing[0].label
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pdes import barenblatt, heat, log_gas, mckean_vlasov, ornstein_uhlenbeck, p
 from wgf import networks
 from wgf.activations import Activation, Relu, Silu, Tanh
 from wgf.blurred import Blurred
+from wgf.cells import Cells
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
 from wgf.data import Moons, SwissRoll
 from wgf.functionals import (
@@ -86,6 +87,7 @@ from wgf.maps import (
     Heun,
     Hutchinson,
     Inverse,
+    Logit,
     Map,
     NeuralODE,
     OTFlow,
@@ -126,6 +128,7 @@ from wgf.targets import (
     generation,
     grid_of_gaussians_flow,
     hierarchical_logistic,
+    images,
     logistic_regression,
     two_circles_flow,
 )
@@ -205,6 +208,7 @@ MAPS = [
     MapEntry("UNet", lambda dtype: UNet(1, 2, 4, features=2, levels=1)),
     MapEntry("UNet, colour", lambda dtype: UNet(2, 4, 4, features=1)),
     MapEntry("Standard", lambda dtype: Standard(doubles(1, -2).to(dtype), doubles(3, 0.5).to(dtype)), identity=None),
+    MapEntry("Logit", lambda dtype: Logit(3, -9.0, 8.0), identity=None),
     moving("OTFlow(1)", lambda: OTFlow(1, width=8, steps=4), identity=1e-6),
     moving("OTFlow(2)", lambda: OTFlow(2, width=9, steps=5, scheme=Heun(), horizon=0.5), identity=1e-6),
     moving("OTFlow(3)", lambda: OTFlow(3, width=8, depth=4, rank=2, steps=4), identity=1e-6),
@@ -512,6 +516,13 @@ LAWS = [
         0.81 * doubles([0.6875 + 1 / 12, -0.015625], [-0.015625, 0.05859375 + 1 / 48]),
     ),
     LawEntry("Blurred", lambda: Blurred(Gaussian(MEAN, COVARIANCE), 0.5), MEAN, COVARIANCE + 0.25 * EYE, density=False),
+    LawEntry(
+        "Cells",
+        lambda: Cells(doubles([0, 2], [1, -1]), 2.0, Affine(2).to(DOUBLE)),
+        doubles(1.5, 1.5),
+        doubles([0.25, -0.75], [-0.75, 2.25]) + EYE / 3,
+        density=False,
+    ),
     LawEntry("PearsonII", lambda: PearsonII(2, 4.0, 2.0), 0 * MEAN, 2 * EYE),
     LawEntry(
         "Empirical",
@@ -566,6 +577,7 @@ PROBLEMS = [
     ProblemEntry("generation", generation, {"data": Moons(500, dim=7), "f": JensenShannon(), "L": None}),
     ProblemEntry("hierarchical-logistic", hierarchical_logistic),
     ProblemEntry("density", density),
+    ProblemEntry("images", images),
     ProblemEntry("density", density, {"data": SwissRoll(300), "standardise": False, "share": 0.5}),
 ]
 

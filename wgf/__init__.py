@@ -2,6 +2,7 @@
 
 from wgf.autoencoder import Autoencoder, PrincipalComponents, reconstruction_error, train_autoencoder
 from wgf.blurred import Blurred
+from wgf.cells import Cells
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic
 from wgf.errors import Diverged, Incompatible, InputError, NotInvertible, Unknown
 from wgf.flow import Path, evolve
@@ -41,6 +42,7 @@ from wgf.maps import (
     Guided,
     Hutchinson,
     Inverse,
+    Logit,
     NeuralODE,
     OTFlow,
     Residual,
@@ -94,6 +96,7 @@ __all__ = [
     "Blob",
     "Blurred",
     "Box",
+    "Cells",
     "Cloud",
     "Compose",
     "CrankNicolson",
@@ -125,6 +128,7 @@ __all__ = [
     "Law",
     "Lipschitz",
     "LipschitzCritic",
+    "Logit",
     "Metrics",
     "Midpoint",
     "Mixture",

@@ -238,7 +238,15 @@ class Box(Law):
         return Box(self.low.to(target), self.high.to(target))
 
 
-class Empirical(Law):
+class OfRows(Law, ABC):
+    """A law of data, whose samples come from rows: parts of it can be drawn that share none."""
+
+    @abstractmethod
+    def disjoint(self, sizes: Sequence[int], generator: torch.Generator) -> Float[Tensor, "n d"]:
+        """sizes[0] samples, then sizes[1], …, each from rows of its own, in proportion to the sizes."""
+
+
+class Empirical(OfRows):
     """(1/n) Σ δ_{x_i}: rows drawn with replacement; no density."""
 
     def __init__(self, x: Float[Tensor, "n d"]) -> None:

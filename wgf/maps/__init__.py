@@ -7,6 +7,7 @@ from wgf.maps.dynamic import Dynamic
 from wgf.maps.guided import Guided
 from wgf.maps.icnn import ICNN
 from wgf.maps.integrate import RK4, Adaptive, Euler, Heun
+from wgf.maps.logit import Logit
 from wgf.maps.neural_ode import Exact, FiniteDifference, Hutchinson, NeuralODE
 from wgf.maps.potential import OTFlow, PotentialFlow
 from wgf.maps.residual import Residual
@@ -30,6 +31,7 @@ __all__ = [
     "Heun",
     "Hutchinson",
     "Inverse",
+    "Logit",
     "Map",
     "NeuralODE",
     "OTFlow",

@@ -13,7 +13,7 @@ from torch import Tensor
 from wgf import checks, keys, shards
 from wgf.errors import Incompatible
 from wgf.functionals.base import Functional, OnAbsoluteDensity, OnDensity, OnSamples, OnShards, Term, Variation
-from wgf.law import Cloud, Empirical, Law, Pushforward, advance
+from wgf.law import Cloud, Law, OfRows, Pushforward, advance
 from wgf.maps.base import Map
 from wgf.training import Curve, Watch
 from wgf.tree import Tree
@@ -180,7 +180,7 @@ def draw(law: Law, n: int, seed: int, scored: int) -> State:
     """n particles of `law`, the first `scored` of them with densities, as the state of step 0."""
     checks.at_least("particles", n, 1)
     generator = keys.generator(seed, 0, device=law.like.device)
-    if isinstance(law, Empirical) and 0 < scored < n:  # held, selecting and training rows share no row of the data
+    if isinstance(law, OfRows) and 0 < scored < n:  # held, selecting and training rows share no row of the data
         choosing = min(scored // 2, n - scored - 1)
         x = law.disjoint([scored, choosing, n - scored - choosing], generator)
     else:

@@ -6,6 +6,7 @@ from wgf.targets.density import density
 from wgf.targets.design import Design, design
 from wgf.targets.generation import generation
 from wgf.targets.hierarchical import HierarchicalPosterior, hierarchical_logistic
+from wgf.targets.images import images
 from wgf.targets.likelihood import LogisticLikelihood
 from wgf.targets.logistic import LogisticPosterior, logistic_regression
 from wgf.targets.mixture import UnitGaussians, gaussian_mixture, gaussian_mixture_flow
@@ -28,6 +29,7 @@ __all__ = [
     "generation",
     "grid_of_gaussians_flow",
     "hierarchical_logistic",
+    "images",
     "logistic_regression",
     "two_circles_flow",
 ]
