@@ -129,3 +129,23 @@ def test_pixels_that_are_no_whole_numbers_are_refused():
         images(TwoPixels(), levels=3, margin=0.0)
     with pytest.raises(InputError, match="levels must be an integer of at least 2, got 1"):
         images(TwoPixels(), levels=1)
+
+
+def test_no_sample_of_a_cell_is_rounded_into_the_next():
+    corners = torch.full((1, 1), 255.0)
+    x = Cells(corners.expand(1_000_000, 1)).spread(keys.generator(0))
+    assert (x >= 255).all()
+    assert (x < 256).all()
+
+
+def test_cells_are_as_wide_as_what_they_are_mapped_to():
+    law = Cells(torch.zeros(3, 4), map=lambda x: x[:, :2])
+    assert law.dim == 2
+    assert law.sample(5, keys.generator(0)).shape == (5, 2)
+
+
+def test_the_inverse_of_a_logit_stays_in_the_cube():
+    logit, y = Logit(1), torch.tensor([[-200.0], [20.0], [200.0]])
+    x, _ = logit.inverse(y)
+    assert ((x > 0) & (x < 1)).all()
+    assert logit(x).isfinite().all()

@@ -325,3 +325,18 @@ def test_random_times_are_right_on_average_and_for_training_alone():
         assert (error > 0).all()
         assert ((values.mean(0) - truth).abs() < 5 * error + 1e-5).all()
         assert torch.equal(map.eval().transport(x, logdet=True).logdet, truth)
+
+
+def test_a_neural_ode_whose_velocity_is_another_moves_by_that():
+    class Growing(NeuralODE):
+        def velocity(self, t, x):
+            return x
+
+    x = zoo.randn(0, 5, 2)
+    moved = Growing(2, 4, steps=8).double().transport(x).y
+    torch.testing.assert_close(moved, x * torch.e, rtol=1e-4, atol=0)
+
+
+def test_random_times_need_steps_that_are_fixed():
+    with pytest.raises(InputError, match="random_times needs a scheme of fixed steps"):
+        NeuralODE(2, scheme=Adaptive(), random_times=True)

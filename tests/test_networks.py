@@ -124,6 +124,32 @@ def test_gradients_of_a_divergence_by_hand_are_those_of_autograd(activation, inp
         assert torch.equal(net.trace(x), graphed)
 
 
+@dataclass(frozen=True)
+class Leaky(Softplus):
+    """One whose slope is constant in pieces, and has no graph."""
+
+    def value(self, h):
+        return torch.where(h > 0, h, 0.1 * h)
+
+    def pair(self, h):
+        return self.value(h), torch.where(h > 0, 1.0, 0.1).to(h)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_divergence_of_straight_pieces_moves_with_the_weights_alone(depth):
+    net, x = MLP(2, 2, 8, depth, Leaky()).double(), zoo.randn(0, 10, 2).requires_grad_()
+    net.reset(torch.Generator().manual_seed(0))
+    units = torch.eye(2, dtype=zoo.DOUBLE)[:, None].expand(-1, 10, -1)
+    sources = [x, *net.parameters()]
+    ours, theirs = (
+        torch.autograd.grad(f(x).sum(), sources, materialize_grads=True, allow_unused=True)
+        for f in (net.trace, lambda x: net.divergence(x, units)[1])
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    assert not ours[0].any()
+
+
 @pytest.mark.parametrize("depth", [1, 2])
 def test_gradients_of_gradients_where_inputs_come_from_the_same_weights(depth):
     net = MLP(2, 2, 8, depth).double()

@@ -39,7 +39,10 @@ class Activation(ABC):
         """g σ″(h), here as autograd finds it; g, which nobody else holds, may be written on."""
         with torch.enable_grad():
             h = kept.detach().requires_grad_()
-            return torch.autograd.grad(self.pair(h)[1], h, g, materialize_grads=True)[0]
+            slope = self.pair(h)[1]
+            if not slope.requires_grad:  # constant in pieces
+                return g.zero_()
+            return torch.autograd.grad(slope, h, g, materialize_grads=True)[0]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ class Cells(OfRows):
 
     @property
     def like(self) -> Tensor:
-        return self._joined[0].to(self.dtype)
+        corner = self.x[:1] if self.map is None else self.map(self.x[:1] + 0.5 * self.step)
+        joined = corner if self.context is None else torch.cat([corner, self.context[:1]], 1)
+        return joined[0].detach().to(self.dtype)
 
     @property
     def has_density(self) -> bool:
@@ -74,5 +76,6 @@ class Cells(OfRows):
     def _spread(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
         corners, context = rows.tensor_split([self.x.shape[1]], 1)
         u = torch.rand(corners.shape, dtype=rows.dtype, device=rows.device, generator=generator)
-        x = corners + self.step * u
+        ends = corners + self.step
+        x = torch.minimum(corners + self.step * u, torch.nextafter(ends, corners))  # never the next cell, by rounding
         return torch.cat([x if self.map is None else self.map(x), context], 1).to(self.dtype)

@@ -246,13 +246,16 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     def move(player: int, round: int, scale: float) -> Tensor:
         optimisers[player].param_groups[0]["lr"] = rates[player] * scale
         rows = _slice(game.rows, recipe.batch, key, round, device)
-        for side, parameters in enumerate(players):
-            for parameter in parameters:
-                parameter.requires_grad_(side == player)
-        loss = (game.ascent if player else game.descent)(rows, keys.fold(key, player, round))
+        try:
+            for parameter in players[1 - player]:
+                parameter.requires_grad_(False)
+            loss = (game.ascent if player else game.descent)(rows, keys.fold(key, player, round))
+        finally:
+            for parameter in players[1 - player]:
+                parameter.requires_grad_(True)
         gradients = torch.autograd.grad(loss, players[player], materialize_grads=True)  # c of an OTFlow moves nothing
         for parameter, gradient in zip(players[player], gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = gradient.contiguous()  # fused Adam reads no strides on a CPU
         optimisers[player].step()
         _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
         return loss.detach()

@@ -44,7 +44,8 @@ class Logit(Static):
         self, y: Float[Tensor, "n d"], logdet: bool = False
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"] | None]:
         share = torch.sigmoid(y)
-        x = self.low + (self.high - self.low) * share
+        low, high = (share.new_tensor(end) for end in (self.low, self.high))
+        x = (self.low + (self.high - self.low) * share).clamp(torch.nextafter(low, high), torch.nextafter(high, low))
         if not logdet:
             return x, None
         slopes = torch.nn.functional.logsigmoid(y) + torch.nn.functional.logsigmoid(-y)

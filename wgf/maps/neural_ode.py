@@ -127,6 +127,8 @@ class NeuralODE(Dynamic):
         self.context = checks.at_least("context", context, 0)
         if context >= dim:
             raise InputError(f"context must be less than the dimension {dim}, got {context}: nothing would move")
+        if random_times and not isinstance(scheme, RungeKutta):
+            raise InputError(f"random_times needs a scheme of fixed steps such as RK4(), got {scheme!r}")
         self.network = MLP(dim + 1, dim - context, width, depth, activation, zero_last=True, frequency=frequency)
         self.trace, self.random_times, self._key = trace, random_times, 0
 
@@ -140,8 +142,8 @@ class NeuralODE(Dynamic):
         return self._drift(self.network.weights).value(t.to(x) if isinstance(t, Tensor) else t, x)
 
     def _swept(self, x: Tensor, ends: bool) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor]:
-        weights = self.network.weights
-        if self._thrifty or not tracked(x, *weights) or not isinstance(self.scheme, RungeKutta):
+        weights, another = self.network.weights, type(self).velocity is not NeuralODE.velocity
+        if another or self._thrifty or not tracked(x, *weights) or not isinstance(self.scheme, RungeKutta):
             return super()._swept(x, ends)
         course = Course(self.scheme, self._times, self.end - self.start, ends)
         return swept(x, self._drift, course, *weights)

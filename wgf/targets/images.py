@@ -28,9 +28,9 @@ def images(
     inwards of the ends, standardised by the training rows. The model is in the units of the pixels and counts all of
     it: mean bits a dimension of held-out rows are, on average, at least those of the images themselves (`Dequantised`).
 
-    Args: data; levels ≥ 2, the number of values of a pixel; margin, the share of (0, levels) that logits leave at
-    either end, in (0, 0.5): the smaller, the heavier their tails; share of the rows that are trained on, in (0, 1),
-    chosen by the seed `split`; horizon, a time above 0.
+    Args: data; levels ≥ 2, the number of values of a pixel; margin, the share of the logits' interval that lies beyond
+    either end of (0, levels), in (0, 0.5): the smaller, the heavier their tails; share of the rows that are trained on,
+    in (0, 1), chosen by the seed `split`; horizon, a time above 0.
     Raises: InputError for arguments outside these ranges, pixels that are no such numbers, and as `data.load`.
     """
     checks.at_least("levels", levels, 2)
