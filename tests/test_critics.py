@@ -106,6 +106,19 @@ def test_bad_critics_are_refused():
             build()
 
 
+def test_a_quadratic_part_is_its_formula():
+    """½yᵀAy + bᵀy of y = (x − m)/s, the network being zero at the start."""
+    critic, x = Critic(3, 8, 1, quadratic=True).double(), 2 + 3 * zoo.randn(0, 50, 3)
+    critic.standardise(x)
+    A, b = zoo.randn(1, 3, 3), zoo.randn(2, 3)
+    with torch.no_grad():
+        critic.bend.copy_(A)
+        critic.slope.copy_(b)
+    y = (x - x.mean(0)) / x.std(0)
+    expected = 0.5 * torch.einsum("na,ab,nb->n", y, A, y) + y @ b
+    torch.testing.assert_close(critic(x), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_a_quadratic_part_holds_log_ratios_of_gaussians():
     """log N(m, S)/N(0, I) is quadratic: fitted, it is reached to the noise of the sample."""
     rho, pi = Gaussian([0.5, -0.2], [[0.7, 0.2], [0.2, 1.2]]), Gaussian.standard(2)

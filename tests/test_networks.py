@@ -39,9 +39,9 @@ def test_tangents_and_divergence_are_those_of_autograd(activation, depth):
     torch.testing.assert_close(autodiff.from_tangents(tangents), J[:, :, :2], rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(net.tangents(x, dx)[1], torch.einsum("nab,knb->kna", J, dx), rtol=1e-12, atol=1e-13)
     trace = J[:, 0, 0] + J[:, 1, 1]
-    torch.testing.assert_close(net.divergence(x)[1], trace, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(net.trace(x), trace, rtol=1e-12, atol=1e-13)
     quadratic = torch.einsum("kna,nab,knb->n", dx[..., :2], J, dx)
-    torch.testing.assert_close(net.divergence(x, dx)[1], quadratic, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(net.quadratic(x, dx), quadratic, rtol=1e-12, atol=1e-12)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def test_gradients_of_a_divergence_by_hand_are_those_of_autograd(activation, inp
     units = torch.eye(inputs, dtype=zoo.DOUBLE)[:outputs, None].expand(-1, 10, -1)
 
     def plain(x: Tensor) -> Tensor:
-        return net.divergence(x, units)[1]
+        return net.quadratic(x, units)
 
     def derivatives(function: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """Value and gradients, those of a loss of gradients, and those where some weights are held."""
@@ -143,7 +143,7 @@ def test_a_divergence_of_straight_pieces_moves_with_the_weights_alone(depth):
     sources = [x, *net.parameters()]
     ours, theirs = (
         torch.autograd.grad(f(x).sum(), sources, materialize_grads=True, allow_unused=True)
-        for f in (net.trace, lambda x: net.divergence(x, units)[1])
+        for f in (net.trace, lambda x: net.quadratic(x, units))
     )
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
@@ -167,7 +167,7 @@ def test_gradients_of_gradients_where_inputs_come_from_the_same_weights(depth):
         return *slopes, *torch.autograd.grad(sum(slope.square().sum() for slope in slopes), parameters)
 
     units = torch.eye(2, dtype=zoo.DOUBLE)[:, None].expand(-1, 10, -1)
-    expected = penalty(plain, lambda y: net.divergence(y, units)[1])
+    expected = penalty(plain, lambda y: net.quadratic(y, units))
     for ours, theirs in zip(penalty(net, net.trace), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
 

@@ -312,6 +312,67 @@ def test_a_game_that_recovers_restores_both_players_and_halves_both_rates():
     torch.testing.assert_close(seen[30:].diff(dim=0), torch.tensor([[-0.05, 0.1]]).expand(29, 2), rtol=1e-4, atol=0)
 
 
+class Watched(Quadratic):
+    """One that notes which players' weights want gradients while each moves."""
+
+    def __init__(self, x: Point, y: Point) -> None:
+        super().__init__(x, y)
+        self.seen: set[tuple[str, bool, bool]] = set()
+
+    def descent(self, rows: Tensor, key: int) -> Tensor:
+        self.seen.add(("x", self.x.requires_grad, self.y.requires_grad))
+        return self.value()
+
+    def ascent(self, rows: Tensor, key: int) -> Tensor:
+        self.seen.add(("y", self.x.requires_grad, self.y.requires_grad))
+        if len(self.seen) == 3:
+            raise ZeroDivisionError
+        return -self.value()
+
+
+@pytest.mark.parametrize("refit", [0, 3])
+def test_only_the_player_that_moves_wants_gradients_and_both_do_afterwards(refit):
+    x, y = Point(3.0), Point(-2.0)
+    game = Watched(x, y)
+    saddle(game, x, y, Alternate(4, 1, refit, 8), 0, never)
+    assert game.seen == {("x", True, False), ("y", False, True)}
+    assert x.w.requires_grad
+    assert y.w.requires_grad
+    game.seen = {("x", True, False), ("", True, True)}
+    with pytest.raises(ZeroDivisionError):
+        saddle(game, x, y, Alternate(4, 1, refit, 8), 0, never)
+    assert x.w.requires_grad
+    assert y.w.requires_grad
+
+
+class Turned(torch.autograd.Function):
+    """The identity, whose gradient is laid out in columns."""
+
+    @staticmethod
+    def forward(ctx, w):
+        return w.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.T.contiguous().T
+
+
+def test_gradients_are_read_by_their_places_not_by_their_layout():
+    """Moves of Adam are signs of gradients at first: −rate where they are positive, rate where not."""
+    slopes = zoo.doubles([1, -1, 1], [-1, -1, 1])
+
+    class Linear(Quadratic):
+        def descent(self, rows: Tensor, key: int) -> Tensor:
+            return (slopes * Turned.apply(self.x)).sum()
+
+    x, y = Point(0.0), Point(0.0)
+    x.w = torch.nn.Parameter(torch.zeros(2, 3, dtype=zoo.DOUBLE))
+    game = Linear(x, y)
+    game.value = lambda: y.w.sum()
+    saddle(game, x, y, Alternate(1, 1, 0, 8, rate=0.1, averaging=0.0), 0, never)
+    torch.testing.assert_close(x.w.detach(), -0.1 * slopes, rtol=1e-4, atol=0)
+
+
 def test_a_game_gives_up_with_the_last_good_weights():
     x, y = Point(3.0), Point(-2.0)
     with pytest.raises(Diverged, match="not finite 4 times"):

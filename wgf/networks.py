@@ -96,24 +96,16 @@ class MLP(nn.Module):
         outer = last.weight.T[:, :, None] * first.weight[:, None, :outputs]
         return last(hidden), (slope @ outer.flatten(1)).view(len(x), outputs, outputs)
 
-    def divergence(
-        self, x: Float[Tensor, "n inputs"], dx: Float[Tensor, "k n inputs"] | None = None
-    ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, " n"]]:
-        """The value and its `trace`; with tangents `dx`, Σ_k ⟨dx_k, ∇f dx_k⟩ instead."""
-        last = self._linear[-1]
-        if dx is None and len(self._linear) <= 3:
-            return self(x), self.trace(x)
-        y, tangents = self._hidden(x, dx)
-        if dx is None:
-            return last(y), torch.einsum("knw,kw->n", tangents, last.weight)
-        along = dx[..., : len(last.weight)]
-        return last(y), ((tangents @ last.weight.T) * along).sum((0, 2))
-
     def trace(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, " n"]:
-        """Σ_a ∂f_a/∂x_a over the first `outputs` inputs alone; its cost is free of d up to two hidden layers."""
+        """Σ_a ∂f_a/∂x_a over the first `outputs` inputs; its cost is free of d up to two hidden layers."""
         if len(self._linear) <= 3:
             return short_trace(x, self.activation, self.weights)
-        return self.divergence(x)[1]
+        return torch.einsum("knw,kw->n", self._hidden(x, None)[1], self._linear[-1].weight)
+
+    def quadratic(self, x: Float[Tensor, "n inputs"], dx: Float[Tensor, "k n inputs"]) -> Float[Tensor, " n"]:
+        """Σ_k ⟨dx_k, ∇f dx_k⟩, the first factor in the first `outputs` inputs."""
+        last = self._linear[-1].weight
+        return ((self._hidden(x, dx)[1] @ last.T) * dx[..., : len(last)]).sum((0, 2))
 
     def _hidden(self, x: Tensor, dx: Tensor | None) -> tuple[Tensor, Tensor]:
         first = self._linear[0]

@@ -61,7 +61,7 @@ class Hutchinson(Trace):
         return self.probes
 
     def __call__(self, network: MLP, rows: Float[Tensor, "n i"], probes: Float[Tensor, "k n i"]) -> Float[Tensor, " n"]:
-        return network.divergence(rows, probes)[1] / self.probes
+        return network.quadratic(rows, probes) / self.probes
 
 
 @dataclass(frozen=True)
