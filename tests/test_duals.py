@@ -439,10 +439,10 @@ def test_nothing_overflows_in_float32(term):
 
 
 @every_term
-def test_what_critics_raise_is_the_value_up_to_a_constant(term):
+def test_rates_are_the_gradient_of_the_value(term):
     dual = fitted(term)
     x = RHO.sample(50, torch.Generator().manual_seed(0))
     z = dual.gamma.sample(60, torch.Generator().manual_seed(1))
-    one, other = (lambda x: x[:, 0].sin() - 2), (lambda x: 0.3 * x[:, 0] - 1)
-    gained = dual.gain(one, x, z) - dual.gain(other, x, z)
-    torch.testing.assert_close(gained, dual.value(one, x, z) - dual.value(other, x, z))
+    u = (0.3 * torch.cat([x, z])[:, 0].sin() - 1).requires_grad_()
+    (expected,) = torch.autograd.grad(dual.value(lambda rows: u, x, z), u)
+    torch.testing.assert_close(dual.rates(u.detach(), x, z), expected, rtol=1e-12, atol=0)

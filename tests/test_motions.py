@@ -307,10 +307,11 @@ def test_a_neural_ode_by_hand_and_its_gradients_gradients(scheme, context, depth
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_random_times_are_right_on_average_and_for_training_alone():
+@pytest.mark.parametrize("kind", [NeuralODE, OTFlow])
+def test_random_times_are_right_on_average_and_for_training_alone(kind):
     x = zoo.randn(3, 10, 2)
-    map = perturbed(NeuralODE(2, width=8, steps=3, evaluation_steps=30, random_times=True), 0.3)
-    fixed = perturbed(NeuralODE(2, width=8, steps=3, evaluation_steps=30), 0.3).eval()
+    map = perturbed(kind(2, width=8, steps=12, evaluation_steps=36, random_times=True), 0.3)
+    fixed = perturbed(kind(2, width=8, steps=12, evaluation_steps=36), 0.3).eval()
     with torch.no_grad():
         drawn = []
         for key in range(2000):
@@ -337,6 +338,7 @@ def test_a_neural_ode_whose_velocity_is_another_moves_by_that():
     torch.testing.assert_close(moved, x * torch.e, rtol=1e-4, atol=0)
 
 
-def test_random_times_need_steps_that_are_fixed():
+@pytest.mark.parametrize("kind", [NeuralODE, OTFlow])
+def test_random_times_need_steps_that_are_fixed(kind):
     with pytest.raises(InputError, match="random_times needs a scheme of fixed steps"):
-        NeuralODE(2, scheme=Adaptive(), random_times=True)
+        kind(2, scheme=Adaptive(), random_times=True)

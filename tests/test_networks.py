@@ -1,5 +1,6 @@
 """Networks and kernels: derivatives in closed form against autograd, masses against one, blocks against no blocks."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,12 +8,14 @@ import pytest
 import torch
 import zoo
 from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
 
 from wgf import autodiff, kernels
-from wgf.activations import Activation, Relu
+from wgf.activations import Activation, Relu, Tanh
 from wgf.critics import Critic
 from wgf.errors import InputError
 from wgf.kernels import kernel_sum, kernel_sum_gradient
+from wgf.layers import perceptron
 from wgf.maps import OTFlow
 from wgf.networks import MLP
 
@@ -213,14 +216,32 @@ def test_a_frequency_below_one_is_refused():
 
 def test_a_critic_starts_at_zero_and_reads_standardised_rows():
     critic, x = Critic(2, width=8).double(), 5 + 3 * zoo.randn(0, 200, 2)
-    assert not critic(x).any()
-    critic.standardise(x)
-    seen = []
-    critic.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     assert critic(x).shape == (200,)
-    torch.testing.assert_close(seen[0].mean(0), torch.zeros(2).double(), rtol=0, atol=1e-12)
-    torch.testing.assert_close(seen[0].std(0), torch.ones(2).double())
+    assert not critic(x).any()
+    with torch.no_grad():
+        for weight in critic.parameters():
+            weight.add_(0.3 * zoo.randn(1, *weight.shape))
+    plain = copy.deepcopy(critic)
+    critic.standardise(x)
+    torch.testing.assert_close(critic(x), plain((x - x.mean(0)) / x.std(0)))
     assert {"mean", "scale"} <= set(critic.state_dict())  # saved with the weights
+
+
+@pytest.mark.parametrize("dim", [2, 9])
+def test_a_perceptron_with_a_quadratic_part_has_its_gradients_once_and_twice(dim):
+    shapes = [(4, dim), (5, dim), (5,), (1, 5), (1,), (dim, dim), (dim,)]
+    x, *parameters = (zoo.randn(k, *shape).requires_grad_() for k, shape in enumerate(shapes))
+
+    def value(x: Tensor, *parameters: Tensor) -> Tensor:
+        return perceptron(x, Tanh(), parameters[:4], parameters[4:])
+
+    W, b, w, c, bend, slope = parameters
+    expected = torch.tanh(x @ W.T + b) @ w.T + c + ((0.5 * x @ bend + slope) * x).sum(1, keepdim=True)
+    torch.testing.assert_close(value(x, *parameters), expected)
+    for weights in (parameters, [p.detach() for p in parameters]):
+        assert gradcheck(value, (x, *weights))
+        assert gradgradcheck(value, (x, *weights))
+    assert gradcheck(value, (x.detach(), *[p.detach() for p in parameters[:4]], bend, slope))
 
 
 @every_kernel

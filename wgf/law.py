@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -145,7 +146,13 @@ class Gaussian(Law):
 
     def whiten(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """L⁻¹(x − m) with S = LLᵀ: standard normal when x has this law."""
-        return torch.linalg.solve_triangular(self._factor, (x - self.mean).T, upper=False).T
+        return (x - self.mean) @ self._inverse_factor.T
+
+    @cached_property
+    def _inverse_factor(self) -> Tensor:
+        """L⁻¹, once for all rows."""
+        eye = torch.eye(self.dim, dtype=self.mean.dtype, device=self.mean.device)
+        return torch.linalg.solve_triangular(self._factor, eye, upper=False)
 
     def to(self, target: torch.dtype | torch.device | str) -> "Gaussian":
         return Gaussian(self.mean.to(target), self.covariance.to(target))

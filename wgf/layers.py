@@ -11,16 +11,17 @@ from wgf.activations import Activation
 
 
 def perceptron(
-    x: Float[Tensor, "n inputs"], activation: Activation, weights: Sequence[Tensor]
+    x: Float[Tensor, "n inputs"], activation: Activation, weights: Sequence[Tensor], quadratic: Sequence[Tensor] = ()
 ) -> Float[Tensor, "n outputs"]:
-    """W_L σ(… σ(W_1 x + b_1) …) + b_L; `weights` are W_1, b_1, …, W_L, b_L.
+    """W_L σ(… σ(W_1 x + b_1) …) + b_L, plus ½xᵀAx + bᵀx; `weights` are W_1, b_1, …, W_L, b_L, `quadratic` A, b or
+    nothing.
 
     Where layers are small, one node costs less than a graph of 2L. Gradients of gradients are those of torch's own
     operations, carried out again when they are asked for.
     """
-    if tracked(x, *weights):
-        return _Perceptron.apply(x, activation, *weights)
-    return through(x, activation, weights)[0]
+    if tracked(x, *weights, *quadratic):
+        return _Perceptron.apply(x, activation, len(weights), *weights, *quadratic)
+    return _raised(through(x, activation, weights)[0], x, quadratic)
 
 
 def tracked(*inputs: Tensor) -> bool:
@@ -30,22 +31,47 @@ def tracked(*inputs: Tensor) -> bool:
 
 class _Perceptron(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, activation: Activation, *weights: Tensor) -> Tensor:
-        y, kept = through(x, activation, weights)
-        ctx.activation = activation
-        ctx.save_for_backward(*weights, *kept)
-        return y
+    def forward(ctx: Any, x: Tensor, activation: Activation, count: int, *parameters: Tensor) -> Tensor:
+        y, kept = through(x, activation, parameters[:count])
+        ctx.activation, ctx.count = activation, count
+        ctx.save_for_backward(*parameters, *kept)
+        return _raised(y, x, parameters[count:])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        wanted = ctx.needs_input_grad[:1] + ctx.needs_input_grad[2:]
+        wanted, count = ctx.needs_input_grad[:1] + ctx.needs_input_grad[3:], ctx.count
         saved = ctx.saved_tensors
-        weights, kept = saved[: len(wanted) - 1], saved[len(wanted) - 1 :]
+        parameters, kept = saved[: len(wanted) - 1], saved[len(wanted) - 1 :]
+        weights, quadratic = parameters[:count], parameters[count:]
         if torch.is_grad_enabled():
-            to_x, *to_weights = _again(g, ctx.activation, kept[0], weights, wanted)
+            found = _again(g, ctx.activation, kept[0], weights, quadratic, wanted)
         else:
-            to_x, *to_weights = pulled(g, ctx.activation, weights, kept, wanted)
-        return to_x, None, *to_weights
+            found = pulled(g, ctx.activation, weights, kept, wanted[: 1 + count])
+            if quadratic:
+                _pull_quadratic(found, g.sum(1, keepdim=True), kept[0], quadratic, wanted)
+        to_x, *others = found
+        return to_x, None, None, *others
+
+
+def _raised(y: Tensor, x: Tensor, quadratic: Sequence[Tensor]) -> Tensor:
+    """y plus ½xᵀAx + bᵀx."""
+    if not quadratic:
+        return y
+    bend, slope = quadratic
+    return y + torch.addmm(slope, x, bend, alpha=0.5).mul_(x).sum(1, keepdim=True)
+
+
+def _pull_quadratic(
+    found: list[Tensor | None], g: Tensor, x: Tensor, quadratic: Sequence[Tensor], wanted: Sequence[bool]
+) -> None:
+    """Add to x's gradient, first in `found`, what is that of the quadratic part; append those in A and b."""
+    bend, slope = quadratic
+    if wanted[0]:
+        to_x = torch.addmm(slope, x, bend + bend.T, alpha=0.5).mul_(g)
+        found[0] = to_x if found[0] is None else found[0] + to_x
+    pulled_x = g * x
+    found.append(0.5 * outer(x, pulled_x) if wanted[-2] else None)
+    found.append(pulled_x.sum(0) if wanted[-1] else None)
 
 
 def through(x: Tensor, activation: Activation, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -62,7 +88,7 @@ def pulled(
 ) -> list[Tensor | None]:
     """What the gradient g of the value is in x and in the weights, where it is wanted."""
     found: list[Tensor | None] = [None] * len(wanted)
-    lowest = next(k for k, each in enumerate(wanted) if each)
+    lowest = next((k for k, each in enumerate(wanted) if each), len(wanted))
     for k in range(len(weights) - 2, -1, -2):
         if wanted[k + 1]:
             found[k + 1] = outer(g, kept[k])
@@ -92,15 +118,25 @@ def narrow(g: Tensor, W: Tensor) -> Tensor:
 
 
 def _again(
-    g: Tensor, activation: Activation, x: Tensor, weights: Sequence[Tensor], wanted: Sequence[bool]
+    g: Tensor,
+    activation: Activation,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    quadratic: Sequence[Tensor],
+    wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """The same with a graph of its own."""
-    x, *weights = aliases(x, *weights)
+    count = len(weights)
+    x, *parameters = aliases(x, *weights, *quadratic)
+    weights = parameters[:count]
     y = x
     for k in range(0, len(weights) - 2, 2):
         y = activation.value(torch.addmm(weights[k + 1], y, weights[k].T))
     y = torch.addmm(weights[-1], y, weights[-2].T)
-    chosen = [each for each, is_wanted in zip((x, *weights), wanted, strict=True) if is_wanted]
+    if quadratic:
+        bend, slope = parameters[count:]
+        y = y + (torch.addmm(slope, x, bend, alpha=0.5) * x).sum(1, keepdim=True)
+    chosen = [each for each, is_wanted in zip((x, *parameters), wanted, strict=True) if is_wanted]
     gradients = iter(torch.autograd.grad(y, chosen, g, create_graph=True))
     return [next(gradients) if is_wanted else None for is_wanted in wanted]
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from wgf import checks
 from wgf.activations import Activation, Silu
 from wgf.critics.base import ScalarField
+from wgf.layers import perceptron
 from wgf.networks import MLP
 
 
@@ -53,7 +54,5 @@ class Critic(ScalarField):
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         y = (x - self.mean) / self.scale
-        u = self.network(y)[:, 0]
-        if self.bend is None or self.slope is None:
-            return u
-        return u + (torch.addmm(self.slope, y, self.bend, alpha=0.5) * y).sum(1)
+        quadratic = () if self.bend is None or self.slope is None else (self.bend, self.slope)
+        return perceptron(y, self.network.activation, self.network.weights, quadratic).squeeze(1)

@@ -187,7 +187,8 @@ class Dual:
     `push` is what the map descends where that is not a. `steepness` is sup |d head/du|;
     `slope`, where there is one, is the L of an h that must be L-Lipschitz; `support`, where there is one, the box or
     ball that must hold ρ, outside of which nothing keeps the critic down; `felt`, where it is less work than a, is a up
-    to what no critic changes.
+    to what no critic changes; `slopes`, where they are known in closed form and `merge` is a mean, are ∂a/∂u at u(x)
+    and ∂b/∂u at u(z), either of them a number where it is constant.
     """
 
     gamma: Law
@@ -202,16 +203,27 @@ class Dual:
     slope: float | None = None
     support: Box | PearsonII | None = None
     felt: Callable[[Tensor, Tensor], Tensor] | None = None
+    slopes: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor | float]] | None = None
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""
-        at_x, at_z = _at(critic, x, z)
+        at_x, at_z = critic(torch.cat([x, z])).split((len(x), len(z)))
         return self.a(at_x, x).mean() - self.merge(self.b(at_z, z)) + self.const
 
-    def gain(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-        """The value up to what no critic changes: what critics raise."""
-        at_x, at_z = _at(critic, x, z)
-        return (self.felt or self.a)(at_x, x).mean() - self.merge(self.b(at_z, z))
+    def rates(
+        self, u: Float[Tensor, " n+m"], x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]
+    ) -> Float[Tensor, " n+m"]:
+        """The gradient of `value` in the critic's outputs u, at the rows of x and then at those of z."""
+        n, m = len(x), len(z)
+        if self.slopes is not None:
+            found, (up, down) = torch.empty_like(u), self.slopes(u[:n], u[n:])
+            found[:n], found[n:] = up / n, down / -m
+            return found
+        with torch.enable_grad():
+            u = u.detach().requires_grad_()
+            at_x, at_z = u.split((n, m))
+            gained = (self.felt or self.a)(at_x, x).mean() - self.merge(self.b(at_z, z))
+            return torch.autograd.grad(gained, u)[0]
 
     def descended(self, critic: Pointwise, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """What a map lowers, a(u(x), x) unless said otherwise: up to a constant δF/δρ at the optimum."""
@@ -227,12 +239,6 @@ class Dual:
             down = torch.autograd.grad(self.a(u, z).sum(), u)[0]
             up = torch.autograd.grad(self.merge(self.b(u, z)), u)[0] * len(z)
         return torch.where(down == 0, torch.ones_like(up), up / down)
-
-
-def _at(critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
-    """The critic at both, asked once: where networks are small, a call costs more than its rows."""
-    u = critic(torch.cat([x, z]))
-    return u[: len(x)], u[len(x) :]
 
 
 def route(F: Functional, accepts: Sequence[type], stepper: str, instead: str = "") -> list[tuple[float, Term, type]]:

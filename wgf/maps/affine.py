@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wgf import checks
-from wgf.maps.base import Static
+from wgf import autodiff, checks
+from wgf.maps.base import Static, Transport, half_square
 
 
 class Affine(Static):
@@ -40,3 +40,10 @@ class Affine(Static):
 
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:
         return self.move(x), self.matrix.expand(len(x), self.dim, self.dim)
+
+    def transport(self, x: Float[Tensor, "n d"], logdet: bool = False) -> Transport:
+        y = self.move(x)
+        if not logdet:
+            return Transport(y, half_square(y - x))
+        value, folded = autodiff.log_abs_det(self.matrix[None])  # one for all rows
+        return Transport(y, half_square(y - x), value.expand(len(x)), folded.expand(len(x)))

@@ -98,13 +98,7 @@ class NeuralODE(Dynamic):
     With `context` = k the last k coordinates of x stand still, labels or covariates c: u̇ = N(u, c, t), and the
     divergence is that of u, so that log-determinants are those of the conditional law of u given c.
 
-    While training, a velocity that is looked at a few fixed times learns to have its divergence there, and log det is
-    then far off: with few steps on thin laws. With `random_times` ∫∇·v dt is taken, while training, at two times a
-    step, drawn anew for every batch and opposite one another about the step's middle: an estimate that is right on
-    average, whatever v, with the same few steps.
-
-    Args: width and depth of N; trace, of the divergence while training; context, 0 ≤ k < d; random_times, for schemes
-    of fixed steps; the others as in `Dynamic`.
+    Args: width and depth of N; trace, of the divergence while training; context, 0 ≤ k < d; the others as in `Dynamic`.
     """
 
     def __init__(
@@ -123,20 +117,15 @@ class NeuralODE(Dynamic):
         frequency: float = 1.0,
         random_times: bool = False,
     ) -> None:
-        super().__init__(dim, horizon, steps, scheme, evaluation_steps, checkpoint)
+        super().__init__(dim, horizon, steps, scheme, evaluation_steps, checkpoint, random_times)
         self.context = checks.at_least("context", context, 0)
         if context >= dim:
             raise InputError(f"context must be less than the dimension {dim}, got {context}: nothing would move")
-        if random_times and not isinstance(scheme, RungeKutta):
-            raise InputError(f"random_times needs a scheme of fixed steps such as RK4(), got {scheme!r}")
         self.network = MLP(dim + 1, dim - context, width, depth, activation, zero_last=True, frequency=frequency)
-        self.trace, self.random_times, self._key = trace, random_times, 0
+        self.trace = trace
 
     def reset(self, generator: torch.Generator) -> None:
         self.network.reset(generator)
-
-    def redraw(self, key: int) -> None:
-        self._key = key
 
     def velocity(self, t: float, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return self._drift(self.network.weights).value(t.to(x) if isinstance(t, Tensor) else t, x)
@@ -147,12 +136,6 @@ class NeuralODE(Dynamic):
             return super()._swept(x, ends)
         course = Course(self.scheme, self._times, self.end - self.start, ends)
         return swept(x, self._drift, course, *weights)
-
-    def _places(self, scheme: RungeKutta) -> list[tuple[float, float]]:
-        if not (self.training and self.random_times):
-            return super()._places(scheme)
-        drawn = torch.rand(self.steps, generator=keys.generator(self._key, self.steps)).tolist()
-        return [(k + 0.5 * (1 + side * u), 0.5) for k, u in enumerate(drawn) for side in (-1, 1)]
 
     @property
     def _drift(self) -> Build:

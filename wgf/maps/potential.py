@@ -73,8 +73,9 @@ class OTFlow(PotentialFlow):
         evaluation_steps: int | None = None,
         checkpoint: bool = False,
         hamilton_jacobi: float = 0.0,
+        random_times: bool = False,
     ) -> None:
-        super().__init__(dim, horizon, steps, scheme, evaluation_steps, checkpoint)
+        super().__init__(dim, horizon, steps, scheme, evaluation_steps, checkpoint, random_times)
         self.hamilton_jacobi = checks.not_negative("hamilton_jacobi", hamilton_jacobi)
         self.frequency = checks.from_one("frequency", frequency)
         checks.at_least("the width of an OTFlow", width, 1)

@@ -18,6 +18,7 @@ def jko_flow(
     evaluation_steps: int = 8,
     scheme: Scheme = RK4(),
     hamilton_jacobi: float = 0.0,
+    random_times: bool = False,
     warm: WarmStart = Weights(),
 ) -> JKO:
     """K proximal steps of size α from data to noise, each one OT-Flow potential with its exact trace.
@@ -29,7 +30,8 @@ def jko_flow(
 
     Args: dim; map, a template in place of the OTFlow of this width, depth, horizon, scheme and weight of the
     Hamilton–Jacobi residual, `steps` of the scheme in training and `evaluation_steps` to score and sample; training,
-    of each step, with `Adam(patience=…)` as its stop rule; particles, the pool; warm, where a step's map starts.
+    of each step, with `Adam(patience=…)` as its stop rule; particles, the pool; random_times, of divergences while
+    training (`Dynamic`): what few steps need on sharp laws; warm, where a step's map starts.
     """
     flow = map or OTFlow(
         dim,
@@ -40,5 +42,6 @@ def jko_flow(
         scheme=scheme,
         evaluation_steps=evaluation_steps,
         hamilton_jacobi=hamilton_jacobi,
+        random_times=random_times,
     )
     return JKO(flow, training, particles, warm=warm)

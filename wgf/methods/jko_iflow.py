@@ -20,6 +20,7 @@ def jko_iflow(
     trace: Trace = Exact(),
     context: int = 0,
     checkpoint: bool = False,
+    random_times: bool = False,
     warm: WarmStart = Weights(),
 ) -> JKO:
     """JKO steps whose maps are neural-ODE blocks, trained one at a time: the memory of one, however many there are.
@@ -32,7 +33,8 @@ def jko_iflow(
 
     Args: dim; map, a template in place of the NeuralODE of this width, depth, scheme, trace and context, `steps` of the
     scheme in training and `evaluation_steps` to score and sample; training, of each block; particles, the pool;
-    checkpoint, spare memory inside a block; warm, where a block starts, by default from the one before.
+    checkpoint, spare memory inside a block; random_times, of divergences while training (`Dynamic`): what few steps
+    need on sharp laws; warm, where a block starts, by default from the one before.
     """
     block = map or NeuralODE(
         dim,
@@ -44,5 +46,6 @@ def jko_iflow(
         evaluation_steps=evaluation_steps,
         checkpoint=checkpoint,
         context=context,
+        random_times=random_times,
     )
     return JKO(block, training, particles, warm=warm)

@@ -1,10 +1,10 @@
 """The JKO step by a critic: min over a map, max over the functions of each term's dual."""
 
 import copy
+import functools
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -249,20 +249,22 @@ class _Game:
     def ascent(self, rows: Tensor, key: int) -> Tensor:
         with torch.no_grad():
             y = self.anchor.image(self.map.on(rows), self.source[rows + self.held])
-        loss = y.new_zeros(())
+        losses: list[Tensor] = []
         for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
             z = self.draw(dual, len(y), keys.fold(key, k))
-            loss = loss - weight * dual.gain(critic, y, z)
+            u = critic(torch.cat([y, z]))  # asked once: where networks are small, a call costs more than its rows
+            losses.append(-weight * (dual.rates(u.detach(), y, z) @ u))
             if dual.penalty is not None:
-                loss = loss + weight * dual.penalty(critic, y, z, keys.fold(key, k, 1))
+                losses.append(weight * dual.penalty(critic, y, z, keys.fold(key, k, 1)))
             if self.r1:
-                loss = loss + 0.5 * self.r1 * gradient(critic, z, create_graph=True).square().sum(1).mean()
-        return loss
+                slope = gradient(critic, z, create_graph=True)
+                losses.append(0.5 * self.r1 * slope.square().sum(1).mean())
+        return functools.reduce(torch.add, losses)
 
     def variation(self, y: Tensor) -> Variation | None:
         """δF/δρ at the law of the rows y by the critics as they stand: what the map descends, up to a constant."""
         parts = [
-            (weight, Variation(partial(dual.descended, critic)))
+            (weight, Variation(functools.partial(dual.descended, critic)))
             for (weight, _, dual), critic in zip(self.duals, self.critics, strict=True)
         ]
         for weight, term in self.plain:
