@@ -153,3 +153,14 @@ def test_waves_see_stripes_that_a_perceptron_does_not():
         found[name] = worth(dual, fit(dual, critic, x, Adam(300, 1024, 5e-3)), x).value
     assert found["waves"] > 0.75 * math.log(2)
     assert found["coordinates"] < 0.2 * math.log(2)
+
+
+@every_critic
+def test_gradients_for_given_rates_are_those_of_autograd(build):
+    critic = drawn(zoo.CRITICS[build]()).double()
+    x = zoo.randn(0, 30, critic.dim)
+    critic.standardise(x)
+    expected = torch.autograd.grad(critic(x).exp().sum(), list(critic.parameters()), materialize_grads=True)
+    found = critic.gradients(x, torch.exp)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)

@@ -1,7 +1,7 @@
 """The value of a multilayer perceptron as one node of autograd, its gradients by hand."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -46,11 +46,37 @@ class _Perceptron(torch.autograd.Function):
         if torch.is_grad_enabled():
             found = _again(g, ctx.activation, kept[0], weights, quadratic, wanted)
         else:
-            found = pulled(g, ctx.activation, weights, kept, wanted[: 1 + count])
-            if quadratic:
-                _pull_quadratic(found, g.sum(1, keepdim=True), kept[0], quadratic, wanted)
+            found = _pulled(g, ctx.activation, weights, quadratic, kept, wanted)
         to_x, *others = found
         return to_x, None, None, *others
+
+
+def swayed(
+    x: Float[Tensor, "n inputs"],
+    activation: Activation,
+    weights: Sequence[Tensor],
+    quadratic: Sequence[Tensor],
+    rates: Callable[[Tensor], Tensor],
+) -> list[Tensor]:
+    """Gradients of a perceptron of one output y in its weights and then A, b, for g = rates(y) on it: no graph."""
+    y, kept = through(x, activation, weights)
+    g = rates(_raised(y, x, quadratic)[:, 0])[:, None]
+    _, *found = _pulled(g, activation, weights, quadratic, kept, [False] + [True] * (len(weights) + len(quadratic)))
+    return cast("list[Tensor]", found)
+
+
+def _pulled(
+    g: Tensor,
+    activation: Activation,
+    weights: Sequence[Tensor],
+    quadratic: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    found = pulled(g, activation, weights, kept, wanted[: 1 + len(weights)])
+    if quadratic:
+        _pull_quadratic(found, g.sum(1, keepdim=True), kept[0], quadratic, wanted)
+    return found
 
 
 def _raised(y: Tensor, x: Tensor, quadratic: Sequence[Tensor]) -> Tensor:

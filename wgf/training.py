@@ -109,7 +109,7 @@ class Adam(Recipe):
             loss = objective.loss(
                 _slice(objective.rows, self.batch, key, iteration, parameters[0].device), keys.fold(key, iteration)
             )
-            optimiser.step(_gradients(loss, parameters), rate * scale)
+            optimiser.step(gradients(loss, parameters), rate * scale)
             _blend(average, parameters, min(self.averaging, (1 + iteration) / (10 + iteration)))
             iteration += 1
             if iteration % every and iteration < self.iterations:
@@ -225,8 +225,8 @@ class Game(Protocol):
     def descent(self, rows: Tensor, key: int) -> Tensor:
         """The part of the value that the map sees, on these rows."""
 
-    def ascent(self, rows: Tensor, key: int) -> Tensor:
-        """What has the gradients of minus the part that the critics see, plus their penalties."""
+    def ascent(self, rows: Tensor, key: int) -> list[Tensor]:
+        """The gradients of minus the part that critics see, plus their penalties, in each parameter of theirs."""
 
 
 def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, key: int, watch: Watch) -> Curve:
@@ -241,24 +241,32 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     device, every, iteration = players[0][0].device, max(1, recipe.iterations // 20), 0
     optimisers = _optimisers(players, recipe)
 
-    def move(player: int, round: int, scale: float) -> Tensor:
+    def move(player: int, round: int, scale: float, slopes: list[Tensor]) -> None:
+        optimisers[player].step(slopes, rates[player] * scale)
+        _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
+
+    def ascend(round: int, scale: float) -> None:
+        rows = _slice(game.rows, recipe.batch, key, round, device)
+        slopes = game.ascent(rows, keys.fold(key, 1, round))
+        move(1, round, scale, [slope.contiguous() for slope in slopes])
+
+    def descend(round: int, scale: float) -> Tensor:
         rows = _slice(game.rows, recipe.batch, key, round, device)
         try:
-            for parameter in players[1 - player]:
+            for parameter in players[1]:
                 parameter.requires_grad_(False)
-            loss = (game.ascent if player else game.descent)(rows, keys.fold(key, player, round))
+            loss = game.descent(rows, keys.fold(key, 0, round))
         finally:
-            for parameter in players[1 - player]:
+            for parameter in players[1]:
                 parameter.requires_grad_(True)
-        optimisers[player].step(_gradients(loss, players[player]), rates[player] * scale)
-        _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
+        move(0, round, scale, gradients(loss, players[0]))
         return loss.detach()
 
     while iteration < recipe.iterations:
         scale = recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
         for inner in range(recipe.inner):
-            move(1, iteration * recipe.inner + inner, scale)
-        loss = move(0, iteration, scale)
+            ascend(iteration * recipe.inner + inner, scale)
+        loss = descend(iteration, scale)
         iteration += 1
         if iteration % every and iteration < recipe.iterations:
             continue
@@ -282,12 +290,12 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     kept[1] = _copies(averages[1])
     for round in range(recipe.refit):
         scale = 0.5 * (1 + math.cos(math.pi * round / recipe.refit))
-        move(1, recipe.iterations * recipe.inner + round, max(scale, recipe.final))
+        ascend(recipe.iterations * recipe.inner + round, max(scale, recipe.final))
     _assign(players[1], averages[1] if _finite(averages[1]) else kept[1])
     return curve
 
 
-def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     """As the fused kernel reads them, which on a CPU looks at no strides."""
     found = torch.autograd.grad(loss, parameters, materialize_grads=True)  # c of an OTFlow moves nothing
     return [gradient.contiguous() for gradient in found]

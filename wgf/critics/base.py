@@ -1,6 +1,7 @@
 """What a critic is: a scalar function that a dual takes its supremum over."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -28,3 +29,9 @@ class ScalarField(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """u(x_i)."""
+
+    def gradients(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Σ_i g_i ∇_θ u(x_i), g = rates(u(x)), for each of `parameters()`: here by autograd."""
+        with torch.enable_grad():
+            u = self(x)
+        return list(torch.autograd.grad(u, list(self.parameters()), rates(u.detach()), materialize_grads=True))

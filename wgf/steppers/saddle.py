@@ -20,7 +20,7 @@ from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
 from wgf.steppers.base import Info, Live, State, Variational, carried, draw, pushed, unique
 from wgf.steppers.jko import WarmStart, Weights, check_map, check_parts, check_pool, recalled, remember
-from wgf.training import Alternate, Watch, saddle
+from wgf.training import Alternate, Watch, gradients, saddle
 from wgf.tree import Tree
 
 
@@ -246,20 +246,25 @@ class _Game:
             value = value + weight * dual.descended(critic, y).mean()
         return value
 
-    def ascent(self, rows: Tensor, key: int) -> Tensor:
+    def ascent(self, rows: Tensor, key: int) -> list[Tensor]:
         with torch.no_grad():
             y = self.anchor.image(self.map.on(rows), self.source[rows + self.held])
-        losses: list[Tensor] = []
+        found: list[Tensor] = []
         for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
+            assert isinstance(critic, ScalarField)
             z = self.draw(dual, len(y), keys.fold(key, k))
-            u = critic(torch.cat([y, z]))  # asked once: where networks are small, a call costs more than its rows
-            losses.append(-weight * (dual.rates(u.detach(), y, z) @ u))
+            slopes = critic.gradients(torch.cat([y, z]), functools.partial(_downhill, dual, -weight, y, z))
+            penalties = []
             if dual.penalty is not None:
-                losses.append(weight * dual.penalty(critic, y, z, keys.fold(key, k, 1)))
+                penalties.append(weight * dual.penalty(critic, y, z, keys.fold(key, k, 1)))
             if self.r1:
-                slope = gradient(critic, z, create_graph=True)
-                losses.append(0.5 * self.r1 * slope.square().sum(1).mean())
-        return functools.reduce(torch.add, losses)
+                steepness = gradient(critic, z, create_graph=True).square().sum(1).mean()
+                penalties.append(0.5 * self.r1 * steepness)
+            if penalties:
+                more = gradients(functools.reduce(torch.add, penalties), list(critic.parameters()))
+                slopes = [slope + other for slope, other in zip(slopes, more, strict=True)]
+            found += slopes
+        return found
 
     def variation(self, y: Tensor) -> Variation | None:
         """δF/δρ at the law of the rows y by the critics as they stand: what the map descends, up to a constant."""
@@ -298,3 +303,7 @@ class _Game:
     def draw(self, dual: Dual, n: int, key: int) -> Tensor:
         """n rows of Γ, in the dtype and on the device of the particles."""
         return dual.gamma.sample(n, keys.generator(key, device=dual.gamma.like.device)).to(self.state.x)
+
+
+def _downhill(dual: Dual, factor: float, x: Tensor, z: Tensor, u: Tensor) -> Tensor:
+    return factor * dual.rates(u, x, z)
