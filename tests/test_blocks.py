@@ -1,6 +1,7 @@
 """What the studies of JKO-Flow and JKO-iFlow measure, on small ones: edges, gains, bytes kept, spreads over α."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -32,12 +33,43 @@ def test_scores_are_those_of_the_models(small):
     assert len(small.paths[REFINED]) == 2 * len(small.paths[EVEN])
 
 
-def test_edges_are_a_tenth_and_less_likely_than_the_rest(small):
-    both = small.densities[EVEN] + small.densities[REFINED]
-    inside = torch.ones(len(both), dtype=torch.bool)
-    inside[small.edges] = False
-    assert len(small.edges) == len(both) // 10
-    assert both[small.edges].max() <= both[inside].min()
+@pytest.mark.parametrize("known", [True, False])
+def test_edges_are_a_tenth_and_less_likely_than_the_rest(small, known):
+    assert small.exact is not None
+    one = small if known else replace(small, exact=None)
+    by = small.exact if known else small.densities[EVEN] + small.densities[REFINED]
+    inside = torch.ones(len(by), dtype=torch.bool)
+    inside[one.edges] = False
+    assert len(one.edges) == len(by) // 10
+    assert by[one.edges].max() <= by[inside].min()
+
+
+def test_strays_are_shares_of_each_models_mass(small):
+    learning = small.problem.learning
+    assert learning is not None
+    level = small.exact[small.edges].max()
+    for name in (EVEN, REFINED):
+        x = learning.model(small.paths[name]).sample(4000, keys.generator(7))
+        share = float((small.setting.data.law().log_prob(x) <= level).double().mean())
+        assert float(small.strays[name].double().mean()) == pytest.approx(share, abs=0.04)
+
+
+def test_a_model_with_too_much_mass_at_the_edges_is_not_the_better_for_it(small):
+    """N(0, 1) against N(0, 1.5²) on rows of N(0, 1): the wide one has more density where rows are few."""
+    x, z = torch.randn(2, 20_000, generator=keys.generator(0), dtype=torch.float64)
+    right, wide = (torch.distributions.Normal(0.0, s) for s in (1.0, 1.5))
+    level = right.log_prob(x).kthvalue(len(x) // 10).values
+    strays = {EVEN: right.log_prob(1.5 * z) <= level, REFINED: right.log_prob(z) <= level}
+    densities = {EVEN: wide.log_prob(x), REFINED: right.log_prob(x)}
+    one = replace(small, densities=densities, exact=right.log_prob(x), strays=strays)
+    value, error = one.edge_gain()
+    assert one.gain(one.edges)[0] > 0.1
+    assert value < -0.5
+    assert error < 0.1
+    level = abs(float(x[one.edges].abs().min()))
+    outside = torch.special.ndtr(torch.tensor(-level / 1.5)) * 2, torch.special.ndtr(torch.tensor(-level)) * 2
+    expected = float(one.gain(one.edges)[0] + 9 * (torch.log1p(-outside[0]) - torch.log1p(-outside[1])))
+    assert value == pytest.approx(expected, abs=4 * error)
 
 
 def test_a_block_keeps_its_share_of_what_the_composition_does(small):

@@ -108,7 +108,11 @@ def held(name: str, found: list[Outcome]) -> list[Check]:
     agree themselves, moves the accuracy by more than 0.005."""
     one_row = 1 / min(len(o.split.y) for o in found)
     rows = (
-        ("accuracy off the reference's", max(0.005, one_row + 1e-9), [abs(o.marks.accuracy - o.reference_marks.accuracy) for o in found]),
+        (
+            "accuracy off the reference's",
+            max(0.005, one_row + 1e-9),
+            [abs(o.marks.accuracy - o.reference_marks.accuracy) for o in found],
+        ),
         (
             "mean log-likelihood off the reference's",
             0.005,
