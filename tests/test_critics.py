@@ -1,10 +1,12 @@
 """Critics: rows that do not mix, dtypes kept, the same weights from the same generator; Lipschitz where they say so."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 import zoo
+from torch import Tensor, nn
 
 from wgf import autodiff, keys
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
@@ -155,12 +157,40 @@ def test_waves_see_stripes_that_a_perceptron_does_not():
     assert found["coordinates"] < 0.2 * math.log(2)
 
 
-@every_critic
+class Even(Critic):
+    """A critic of |x|."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.abs())
+
+
+def frozen(critic: ScalarField) -> ScalarField:
+    next(iter(critic.parameters())).requires_grad_(False)
+    return critic
+
+
+def normed(critic: Critic, norm: Callable[[nn.Module], nn.Module]) -> Critic:
+    norm(critic.network.layers[0])
+    return critic
+
+
+OTHERS: dict[str, Callable[[], ScalarField]] = {
+    "subclass": lambda: Even(3, 8),
+    "frozen": lambda: frozen(Critic(3, 8)),
+    "frozen, quadratic": lambda: frozen(Critic(3, 8, quadratic=True)),
+    "frozen waves": lambda: frozen(zoo.CRITICS["FourierCritic"]()),
+    "spectral norm": lambda: normed(Critic(3, 8).double(), nn.utils.parametrizations.spectral_norm).eval(),
+    "weight norm": lambda: normed(Critic(3, 8).double(), nn.utils.parametrizations.weight_norm),
+}
+
+
+@pytest.mark.parametrize("build", [*zoo.CRITICS, *OTHERS])
 def test_gradients_for_given_rates_are_those_of_autograd(build):
-    critic = drawn(zoo.CRITICS[build]()).double()
+    critic = drawn({**zoo.CRITICS, **OTHERS}[build]()).double()
     x = zoo.randn(0, 30, critic.dim)
     critic.standardise(x)
-    expected = torch.autograd.grad(critic(x).exp().sum(), list(critic.parameters()), materialize_grads=True)
+    trained = [p for p in critic.parameters() if p.requires_grad]
+    expected = torch.autograd.grad(critic(x).exp().sum(), trained, materialize_grads=True)
     found = critic.gradients(x, torch.exp)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)

@@ -5,6 +5,7 @@ Expectations are taken by quadrature on the line, so that equalities hold to rou
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -446,3 +447,9 @@ def test_rates_are_the_gradient_of_the_value(term):
     u = (0.3 * torch.cat([x, z])[:, 0].sin() - 1).requires_grad_()
     (expected,) = torch.autograd.grad(dual.value(lambda rows: u, x, z), u)
     torch.testing.assert_close(dual.rates(u.detach(), x, z), expected, rtol=1e-12, atol=0)
+
+
+def test_derivatives_need_a_mean():
+    dual = DonskerVaradhan(PI).dual({})
+    with pytest.raises(InputError, match="derivatives only where merge is a mean"):
+        replace(dual, derivatives=lambda u, v: (1.0, 1.0))

@@ -117,6 +117,28 @@ def test_a_fitted_gaussian_has_the_moments_of_its_rows():
     torch.testing.assert_close(law.covariance, x.T.cov(correction=0) + 0.1 * torch.eye(3, dtype=torch.float64))
 
 
+def test_single_precision_whitens_a_smooth_covariance_as_far_as_it_goes():
+    at = torch.linspace(0, 1, 100, dtype=torch.float64)
+    covariance = torch.exp(-((at[:, None] - at) ** 2) / 0.02) + 1e-4 * torch.eye(100)
+    law = Gaussian(torch.zeros(100), covariance.float())
+    x = law.sample(50, torch.Generator().manual_seed(0))
+    factor = torch.linalg.cholesky(law.covariance).double()
+    exact = torch.linalg.solve_triangular(factor, x.double().T, upper=False).T
+    solved = torch.linalg.solve_triangular(factor.float(), x.T, upper=False).T
+    allowed = 2 * (solved - exact).abs().max()
+    assert (law.whiten(x) - exact).abs().max() <= allowed
+
+
+def test_a_covariance_has_its_gradient_whatever_came_first():
+    root = zoo.randn(0, 3, 3).requires_grad_()
+    law, x = Gaussian(torch.zeros(3).double(), root @ root.T + torch.eye(3)), zoo.randn(1, 4, 3)
+    with torch.no_grad():
+        law.log_prob(x)
+    (found,) = torch.autograd.grad(law.log_prob(x).sum(), root, retain_graph=True)
+    other = torch.distributions.MultivariateNormal(law.mean, root @ root.T + torch.eye(3))
+    torch.testing.assert_close(found, torch.autograd.grad(other.log_prob(x).sum(), root)[0])
+
+
 def test_whitened_samples_are_standard():
     torch.testing.assert_close(gaussian().whiten(MEAN[None]), torch.zeros(1, 2).double())
     factor = gaussian().whiten(MEAN + torch.eye(2, dtype=torch.float64))

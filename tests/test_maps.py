@@ -263,6 +263,22 @@ def test_a_reflection_is_a_fold_in_every_dimension(d):
         map.inverse(zoo.randn(0, 4, d))
 
 
+def test_an_affine_map_of_other_weights_has_the_determinant_of_its_jacobian():
+    class Symmetric(Affine):
+        def move(self, x):
+            return x @ (self.matrix + self.matrix.T)
+
+        def jacobian(self, x):
+            return self.move(x), (self.matrix + self.matrix.T).expand(len(x), 3, 3)
+
+    map, x = Symmetric(3).double(), zoo.randn(0, 5, 3)
+    with torch.no_grad():
+        map.matrix.copy_(zoo.randn(1, 3, 3))
+    moved = map.transport(x, logdet=True)
+    torch.testing.assert_close(moved.logdet, autodiff.log_abs_det(map.jacobian(x)[1])[0])
+    assert map.transport(x[:0], logdet=True).logdet.shape == (0,)
+
+
 def test_a_motion_too_stiff_for_its_steps_says_so():
     map = NeuralODE(1, width=4, steps=1, scheme=Euler()).double()
     with torch.no_grad():

@@ -367,6 +367,24 @@ def test_gradients_are_read_by_their_places_not_by_their_layout():
     torch.testing.assert_close(x.w.detach(), -0.1 * slopes, rtol=1e-4, atol=0)
 
 
+def test_adam_reads_weights_by_their_places_not_by_their_layout():
+    slopes = zoo.doubles([1, -1, 1], [-1, -1, 1])
+    module = torch.nn.Module()
+    module.w = torch.nn.Parameter(torch.zeros(3, 2, dtype=zoo.DOUBLE).T)
+
+    class Tilted:
+        rows = 8
+
+        def loss(self, rows: Tensor, key: int) -> Tensor:
+            return (slopes * module.w).sum()
+
+        def score(self) -> float:
+            return float(self.loss(torch.arange(8), 0).detach())
+
+    Adam(1, 8, 0.1, averaging=0.0).minimise(Tilted(), module, 0, never)
+    torch.testing.assert_close(module.w.detach(), -0.1 * slopes, rtol=1e-4, atol=0)
+
+
 def test_a_game_gives_up_with_the_last_good_weights():
     x, y = Point(3.0), Point(-2.0)
     with pytest.raises(Diverged, match="not finite 4 times"):

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -113,6 +112,9 @@ class Gaussian(Law):
         spd = checks.spd("the covariance of a Gaussian", covariance, self.mean.numel(), self.mean)
         self.covariance = spd.to(self.mean)
         self._factor = torch.linalg.cholesky(self.covariance)
+        eye = torch.eye(self.dim, dtype=torch.float64, device=self._factor.device)
+        inverse = torch.linalg.solve_triangular(self._factor.double(), eye, upper=False)  # in double, for all rows
+        self._inverse_factor = inverse.to(self._factor)
 
     @classmethod
     def standard(cls, dim: int, scale: float = 1.0, dtype: torch.dtype | None = None) -> "Gaussian":
@@ -147,12 +149,6 @@ class Gaussian(Law):
     def whiten(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """L⁻¹(x − m) with S = LLᵀ: standard normal when x has this law."""
         return (x - self.mean) @ self._inverse_factor.T
-
-    @cached_property
-    def _inverse_factor(self) -> Tensor:
-        """L⁻¹, once for all rows."""
-        eye = torch.eye(self.dim, dtype=self.mean.dtype, device=self.mean.device)
-        return torch.linalg.solve_triangular(self._factor, eye, upper=False)
 
     def to(self, target: torch.dtype | torch.device | str) -> "Gaussian":
         return Gaussian(self.mean.to(target), self.covariance.to(target))

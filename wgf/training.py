@@ -226,7 +226,8 @@ class Game(Protocol):
         """The part of the value that the map sees, on these rows."""
 
     def ascent(self, rows: Tensor, key: int) -> list[Tensor]:
-        """The gradients of minus the part that critics see, plus their penalties, in each parameter of theirs."""
+        """The gradients of minus the part that critics see, plus their penalties, in each parameter of theirs that is
+        not frozen, in the order of `critics.parameters()`."""
 
 
 def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, key: int, watch: Watch) -> Curve:
@@ -248,7 +249,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     def ascend(round: int, scale: float) -> None:
         rows = _slice(game.rows, recipe.batch, key, round, device)
         slopes = game.ascent(rows, keys.fold(key, 1, round))
-        move(1, round, scale, [slope.contiguous() for slope in slopes])
+        move(1, round, scale, slopes)
 
     def descend(round: int, scale: float) -> Tensor:
         rows = _slice(game.rows, recipe.batch, key, round, device)
@@ -296,9 +297,8 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
 
 
 def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
-    """As the fused kernel reads them, which on a CPU looks at no strides."""
-    found = torch.autograd.grad(loss, parameters, materialize_grads=True)  # c of an OTFlow moves nothing
-    return [gradient.contiguous() for gradient in found]
+    """Of the loss, zero for what it does not depend on: c of an OTFlow moves nothing."""
+    return list(torch.autograd.grad(loss, parameters, materialize_grads=True))
 
 
 class _Steps(Protocol):
@@ -314,12 +314,12 @@ class _Fused:
     def __init__(self, parameters: list[nn.Parameter], betas: tuple[float, float]) -> None:
         self.parameters, self.betas = [p.detach() for p in parameters], betas
         self.first, self.second = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
-        self.taken = [torch.zeros((), device=p.device) for p in self.parameters]
+        self.taken = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
 
     def step(self, gradients: list[Tensor], rate: float) -> None:
         adam(
             self.parameters,
-            gradients,
+            [_laid_out(g, p) for g, p in zip(gradients, self.parameters, strict=True)],
             self.first,
             self.second,
             [],
@@ -334,6 +334,14 @@ class _Fused:
             eps=1e-8,
             maximize=False,
         )
+
+
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """As the fused kernel reads it, which on a CPU looks at neither strides nor shapes."""
+    assert gradient.shape == parameter.shape
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 class _Foreign:

@@ -31,7 +31,12 @@ class ScalarField(nn.Module, ABC):
         """u(x_i)."""
 
     def gradients(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """Σ_i g_i ∇_θ u(x_i), g = rates(u(x)), for each of `parameters()`: here by autograd."""
+        """Σ_i g_i ∇_θ u(x_i), g = rates(u(x)), for each of `trained`: here by autograd."""
         with torch.enable_grad():
             u = self(x)
-        return list(torch.autograd.grad(u, list(self.parameters()), rates(u.detach()), materialize_grads=True))
+        return list(torch.autograd.grad(u, self.trained, rates(u.detach()), materialize_grads=True))
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that are not frozen, in the order of `parameters()`."""
+        return [p for p in self.parameters() if p.requires_grad]

@@ -1,5 +1,6 @@
 """A multilayer perceptron as a critic."""
 
+import operator
 from collections.abc import Callable, Sequence
 
 import torch
@@ -58,12 +59,16 @@ class Critic(ScalarField):
         y = (x - self.mean) / self.scale
         return perceptron(y, self.network.activation, self.network.weights, self._quadratic).squeeze(1)
 
-    @torch.no_grad()
     def gradients(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """By hand."""
-        y, quadratic = (x - self.mean) / self.scale, self._quadratic
-        found = swayed(y, self.network.activation, self.network.weights, quadratic, rates)
-        return [*found[len(found) - len(quadratic) :], *found[: len(found) - len(quadratic)]]
+        """By hand; by autograd where a subclass or a parametrisation makes something else of the weights."""
+        weights, quadratic = self.network.weights, self._quadratic
+        known, own = [*quadratic, *weights], list(self.parameters())
+        if type(self) is not Critic or len(own) != len(known) or any(map(operator.is_not, own, known)):
+            return super().gradients(x, rates)
+        with torch.no_grad():
+            found = swayed((x - self.mean) / self.scale, self.network.activation, weights, quadratic, rates)
+        found = [*found[len(weights) :], *found[: len(weights)]]
+        return [slope for slope, weight in zip(found, own, strict=True) if weight.requires_grad]
 
     @property
     def _quadratic(self) -> Sequence[Tensor]:

@@ -187,8 +187,9 @@ class Dual:
     `push` is what the map descends where that is not a. `steepness` is sup |d head/du|;
     `slope`, where there is one, is the L of an h that must be L-Lipschitz; `support`, where there is one, the box or
     ball that must hold ρ, outside of which nothing keeps the critic down; `felt`, where it is less work than a, is a up
-    to what no critic changes; `slopes`, where they are known in closed form and `merge` is a mean, are ∂a/∂u at u(x)
-    and ∂b/∂u at u(z), either of them a number where it is constant.
+    to what no critic changes; `derivatives`, where they are known in closed form and `merge` is a mean, are ∂a/∂u at
+    u(x) and ∂b/∂u at u(z), either of them a number where it is constant.
+    Raises: InputError for derivatives with another `merge`.
     """
 
     gamma: Law
@@ -203,7 +204,11 @@ class Dual:
     slope: float | None = None
     support: Box | PearsonII | None = None
     felt: Callable[[Tensor, Tensor], Tensor] | None = None
-    slopes: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor | float]] | None = None
+    derivatives: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor | float]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.derivatives is not None and self.merge is not average:
+            raise InputError("a Dual takes derivatives only where merge is a mean; leave them out: autograd finds them")
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""
@@ -215,8 +220,8 @@ class Dual:
     ) -> Float[Tensor, " n+m"]:
         """The gradient of `value` in the critic's outputs u, at the rows of x and then at those of z."""
         n, m = len(x), len(z)
-        if self.slopes is not None:
-            found, (up, down) = torch.empty_like(u), self.slopes(u[:n], u[n:])
+        if self.derivatives is not None:
+            found, (up, down) = torch.empty_like(u), self.derivatives(u[:n], u[n:])
             found[:n], found[n:] = up / n, down / -m
             return found
         with torch.enable_grad():

@@ -71,9 +71,9 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
             head=torch.exp,
             const=1.0,
             felt=lambda u, x: u,
-            slopes=lambda u, v: (1.0, v.exp()),
+            derivatives=lambda u, v: (1.0, v.exp()),
         )
-        return replace(dual, b=lambda u, z: u, merge=log_mean_exp, const=0.0, slopes=None) if self.tight else dual
+        return replace(dual, b=lambda u, z: u, merge=log_mean_exp, const=0.0, derivatives=None) if self.tight else dual
 
 
 class PowerEntropy(Term, OnAbsoluteDensity, HasDual):

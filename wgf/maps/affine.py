@@ -45,5 +45,5 @@ class Affine(Static):
         y = self.move(x)
         if not logdet:
             return Transport(y, half_square(y - x))
-        value, folded = autodiff.log_abs_det(self.matrix[None])  # one for all rows
-        return Transport(y, half_square(y - x), value.expand(len(x)), folded.expand(len(x)))
+        value, folded = autodiff.log_abs_det(self.jacobian(x[:1])[1])  # one for all rows
+        return Transport(y, half_square(y - x), value.expand(len(x)).clone(), folded.expand(len(x)).clone())

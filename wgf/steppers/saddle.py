@@ -261,7 +261,7 @@ class _Game:
                 steepness = gradient(critic, z, create_graph=True).square().sum(1).mean()
                 penalties.append(0.5 * self.r1 * steepness)
             if penalties:
-                more = gradients(functools.reduce(torch.add, penalties), list(critic.parameters()))
+                more = gradients(functools.reduce(torch.add, penalties), critic.trained)
                 slopes = [slope + other for slope, other in zip(slopes, more, strict=True)]
             found += slopes
         return found
