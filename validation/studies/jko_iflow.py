@@ -63,7 +63,7 @@ def settings() -> list[Setting]:
 def small() -> list[Setting]:
     """Two of them, in a minute."""
     sizes, each = Geometric(0.2, 2.5, 6, cap=4.0), Adam(100, BATCH, 1e-2)
-    training = Trained(each, each, each)
+    training = Trained(each, each, Adam(400, 2 * BATCH, 3e-3))
     moons, household = Moons(rows=10_000, scale=2.0, noise=0.1), Household(10_000)
     return [
         Setting("moons", moons, sizes, 0.05, training, 32, 8000, 1600, 2),
