@@ -44,14 +44,14 @@ def test_edges_are_a_tenth_and_less_likely_than_the_rest(small, known):
     assert by[one.edges].max() <= by[inside].min()
 
 
-def test_strays_are_shares_of_each_models_mass(small):
+def test_mass_at_the_edges_is_that_of_each_model(small):
     learning = small.problem.learning
     assert learning is not None
     level = small.exact[small.edges].max()
     for name in (EVEN, REFINED):
         x = learning.model(small.paths[name]).sample(4000, keys.generator(7))
         share = float((small.setting.data.law().log_prob(x) <= level).double().mean())
-        assert float(small.strays[name].double().mean()) == pytest.approx(share, abs=0.04)
+        assert small.mass(name) == pytest.approx(share, abs=0.04)
 
 
 def test_a_model_with_too_much_mass_at_the_edges_is_not_the_better_for_it(small):
@@ -59,9 +59,9 @@ def test_a_model_with_too_much_mass_at_the_edges_is_not_the_better_for_it(small)
     x, z = torch.randn(2, 20_000, generator=keys.generator(0), dtype=torch.float64)
     right, wide = (torch.distributions.Normal(0.0, s) for s in (1.0, 1.5))
     level = right.log_prob(x).kthvalue(len(x) // 10).values
-    strays = {EVEN: right.log_prob(1.5 * z) <= level, REFINED: right.log_prob(z) <= level}
+    at_edges = {EVEN: (right.log_prob(1.5 * z) <= level).double(), REFINED: (right.log_prob(z) <= level).double()}
     densities = {EVEN: wide.log_prob(x), REFINED: right.log_prob(x)}
-    one = replace(small, densities=densities, exact=right.log_prob(x), strays=strays)
+    one = replace(small, densities=densities, exact=right.log_prob(x), at_edges=at_edges)
     value, error = one.edge_gain()
     assert one.gain(one.edges)[0] > 0.1
     assert value < -0.5
@@ -70,6 +70,13 @@ def test_a_model_with_too_much_mass_at_the_edges_is_not_the_better_for_it(small)
     outside = torch.special.ndtr(torch.tensor(-level / 1.5)) * 2, torch.special.ndtr(torch.tensor(-level)) * 2
     expected = float(one.gain(one.edges)[0] + 9 * (torch.log1p(-outside[0]) - torch.log1p(-outside[1])))
     assert value == pytest.approx(expected, abs=4 * error)
+
+
+def test_a_model_all_at_the_edges_is_bad_and_one_that_cannot_be_sampled_unknown(small):
+    whole = replace(small, at_edges={**small.at_edges, REFINED: torch.ones_like(small.at_edges[EVEN])})
+    assert 10 < whole.edge_gain()[0] < math.inf
+    unknown = replace(small, at_edges={**small.at_edges, REFINED: torch.full_like(small.at_edges[EVEN], math.nan)})
+    assert math.isnan(unknown.edge_gain()[0])
 
 
 def test_a_block_keeps_its_share_of_what_the_composition_does(small):

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from wgf import Path, evolve, keys
 from wgf.data import Dataset
+from wgf.errors import NotInvertible
 from wgf.maps import Compose, Map, NeuralODE
 from wgf.maps.base import half_square
 from wgf.methods import jko_iflow
@@ -80,8 +81,8 @@ class Setting:
 class Run:
     """A flow with its reparametrisation and refinement, by name, and log-densities of the held rows under each.
 
-    exact: those of the law itself, where it is known; strays: which of so many samples of the two models compared, from
-    the same noise, lie at the edges.
+    exact: those of the law itself, where it is known; at_edges: 1 for each of `DRAWS` samples of the two models
+    compared, from the same noise, that lies at the edges; NaN where a model could not be sampled.
     """
 
     setting: Setting
@@ -89,7 +90,7 @@ class Run:
     paths: Mapping[str, Path]
     densities: Mapping[str, Float[Tensor, " n"]]
     exact: Float[Tensor, " n"] | None
-    strays: Mapping[str, Bool[Tensor, " k"]]
+    at_edges: Mapping[str, Float[Tensor, " k"]]
     seconds: float
 
     @property
@@ -106,19 +107,22 @@ class Run:
         difference = (self.densities[EVEN] - self.densities[REFINED])[rows]
         return float(difference.mean()), float(difference.std()) / math.sqrt(len(difference))
 
+    def mass(self, name: str) -> float:
+        """How much of its mass a model has at the edges, all counted as all but half a sample."""
+        drawn = self.at_edges[name]
+        return min(float(drawn.mean()), 1 - 0.5 / len(drawn))
+
     def edge_gain(self) -> tuple[float, float]:
         """The censored NLL of the refined path at the edges A less that of the reparametrised, and its standard error.
 
         E[−1_A log p − 1_{not A} log(1 − p(A))]/P(A), in nats for each row of A. Without the second part a model that
         spreads too much mass over A is the better for it (Diks, Panchenko, van Dijk 2011, J. Econometrics 163).
         """
-        n, edges = len(self.densities[EVEN]), self.edges
-        strays = [self.strays[name].double() for name in (EVEN, REFINED)]
-        masses = [float(stray.mean()) for stray in strays]
+        n, edges, masses = len(self.densities[EVEN]), self.edges, [self.mass(name) for name in (EVEN, REFINED)]
         change = torch.full((n,), math.log1p(-masses[0]) - math.log1p(-masses[1]), dtype=torch.float64)
         change[edges] = (self.densities[EVEN] - self.densities[REFINED])[edges].double()
         share = len(edges) / n
-        before, after = (stray / (1 - mass) for stray, mass in zip(strays, masses, strict=True))
+        before, after = (self.at_edges[name] / (1 - self.mass(name)) for name in (EVEN, REFINED))
         of_rows = float(change.std()) / math.sqrt(n)
         of_draws = (1 - share) * float((before - after).std()) / math.sqrt(len(before))
         return float(change.mean()) / share, math.hypot(of_rows, of_draws) / share
@@ -140,13 +144,18 @@ def run(setting: Setting, seed: int = 0) -> Run:
     known = getattr(setting.data, "law", None)
     exact = None if known is None else known().log_prob(learning.held)
     at = _reference(densities, exact)
-    level, strays = float(at[_least(at)].max()), {}
-    with torch.no_grad():
-        for name in (EVEN, REFINED):
-            x = models[name].sample(DRAWS, keys.generator(seed, 6))
-            own = {each: log_density(models[each], x) for each in (EVEN, REFINED)} if known is None else {}
-            strays[name] = _reference(own, None if known is None else known().log_prob(x)) <= level
-    return Run(setting, problem, paths, densities, exact, strays, time.perf_counter() - began)
+    level, at_edges = float(at[_least(at)].max()), {}
+    for name in (EVEN, REFINED):
+        try:
+            with torch.no_grad():
+                x = models[name].sample(DRAWS, keys.generator(seed, 6))
+        except NotInvertible:
+            at_edges[name] = torch.full((DRAWS,), math.nan, dtype=torch.float64)
+            continue
+        own = {each: log_density(models[each], x) for each in (EVEN, REFINED)} if known is None else {}
+        there = _reference(own, None if known is None else known().log_prob(x)) <= level
+        at_edges[name] = there.double()
+    return Run(setting, problem, paths, densities, exact, at_edges, time.perf_counter() - began)
 
 
 def _reference(densities: Mapping[str, Tensor], exact: Tensor | None) -> Tensor:
