@@ -9,7 +9,8 @@ import zoo
 from torch import Tensor, nn
 
 from wgf.errors import Diverged, InputError
-from wgf.training import LBFGS, Adam, Alternate, Progress, gradients, saddle
+from wgf.optimisers import gradients
+from wgf.training import LBFGS, Adam, Alternate, Progress, saddle
 
 H, CENTRE = zoo.doubles([3, 1, 0], [1, 2, 0.5], [0, 0.5, 1]), zoo.doubles(1, -2, 0.5)
 DATA = zoo.randn(0, 64, 3)

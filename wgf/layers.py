@@ -21,7 +21,7 @@ def perceptron(
     """
     if tracked(x, *weights, *quadratic):
         return _Perceptron.apply(x, activation, len(weights), *weights, *quadratic)
-    return _raised(through(x, activation, weights)[0], x, quadratic)
+    return _with_quadratic(through(x, activation, weights)[0], x, quadratic)
 
 
 def tracked(*inputs: Tensor) -> bool:
@@ -35,7 +35,7 @@ class _Perceptron(torch.autograd.Function):
         y, kept = through(x, activation, parameters[:count])
         ctx.activation, ctx.count = activation, count
         ctx.save_for_backward(*parameters, *kept)
-        return _raised(y, x, parameters[count:])
+        return _with_quadratic(y, x, parameters[count:])
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -51,7 +51,7 @@ class _Perceptron(torch.autograd.Function):
         return to_x, None, None, *others
 
 
-def swayed(
+def weight_gradients(
     x: Float[Tensor, "n inputs"],
     activation: Activation,
     weights: Sequence[Tensor],
@@ -60,7 +60,7 @@ def swayed(
 ) -> list[Tensor]:
     """Gradients of a perceptron of one output y in its weights and then A, b, for g = rates(y) on it: no graph."""
     y, kept = through(x, activation, weights)
-    g = rates(_raised(y, x, quadratic)[:, 0])[:, None]
+    g = rates(_with_quadratic(y, x, quadratic)[:, 0])[:, None]
     _, *found = _pulled(g, activation, weights, quadratic, kept, [False] + [True] * (len(weights) + len(quadratic)))
     return cast("list[Tensor]", found)
 
@@ -79,7 +79,7 @@ def _pulled(
     return found
 
 
-def _raised(y: Tensor, x: Tensor, quadratic: Sequence[Tensor]) -> Tensor:
+def _with_quadratic(y: Tensor, x: Tensor, quadratic: Sequence[Tensor]) -> Tensor:
     """y plus ½xᵀAx + bᵀx."""
     if not quadratic:
         return y

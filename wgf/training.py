@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from wgf import checks, keys
 from wgf.errors import Diverged, InputError
+from wgf.optimisers import Factory, FirstOrder, FusedAdam, TorchOptimiser, gradients
 
 if TYPE_CHECKING:
     from wgf.steppers.base import Live
@@ -34,7 +34,6 @@ class Progress:
 
 Watch: TypeAlias = Callable[[Progress], bool]
 Curve: TypeAlias = list[tuple[int, float]]
-Factory: TypeAlias = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 
 def never(progress: Progress) -> bool:
@@ -102,7 +101,7 @@ class Adam(Recipe):
         curve: Curve = [(0, score)]
         best_score = score if math.isfinite(score) else math.inf
         rate, retries, iteration, since = self.rate, 0, 0, 0
-        optimiser = _Fused(parameters, self.betas)
+        optimiser = FusedAdam(parameters, self.betas)
         every = max(1, self.iterations // self.checks)
         while iteration < self.iterations:
             scale = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
@@ -126,7 +125,7 @@ class Adam(Recipe):
                 rate /= 2
                 _assign(parameters, best)
                 _assign(average, best)
-                optimiser = _Fused(parameters, self.betas)
+                optimiser = FusedAdam(parameters, self.betas)
                 continue
             since = 0 if score < best_score else since + 1
             if score < best_score:
@@ -296,73 +295,9 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     return curve
 
 
-def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
-    """Of the loss, zero for what it does not depend on: c of an OTFlow moves nothing."""
-    return list(torch.autograd.grad(loss, parameters, materialize_grads=True))
-
-
-class _Steps(Protocol):
-    """What moves a player's parameters."""
-
-    def step(self, gradients: list[Tensor], rate: float) -> None:
-        """Move the parameters against these gradients."""
-
-
-class _Fused:
-    """Adam by torch's fused kernel; the class around it in torch takes twice its time where networks are small."""
-
-    def __init__(self, parameters: list[nn.Parameter], betas: tuple[float, float]) -> None:
-        self.parameters, self.betas = [p.detach() for p in parameters], betas
-        self.first, self.second = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
-        self.taken = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
-
-    def step(self, gradients: list[Tensor], rate: float) -> None:
-        adam(
-            self.parameters,
-            [_laid_out(g, p) for g, p in zip(gradients, self.parameters, strict=True)],
-            self.first,
-            self.second,
-            [],
-            self.taken,
-            foreach=False,
-            fused=True,
-            amsgrad=False,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            lr=rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
-
-
-def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """As the fused kernel reads it, which on a CPU looks at neither strides nor shapes."""
-    assert gradient.shape == parameter.shape
-    if gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)
-
-
-class _Foreign:
-    """A torch optimiser that a user's factory made."""
-
-    def __init__(self, parameters: list[nn.Parameter], factory: Factory) -> None:
-        self.parameters, self.optimiser = parameters, factory(parameters)
-        if not isinstance(self.optimiser, torch.optim.Optimizer) or isinstance(self.optimiser, torch.optim.LBFGS):
-            got = type(self.optimiser).__name__
-            raise InputError(f"the factory must make a torch optimiser that needs gradients only, got {got}")
-
-    def step(self, gradients: list[Tensor], rate: float) -> None:
-        self.optimiser.param_groups[0]["lr"] = rate
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self.optimiser.step()
-
-
-def _optimisers(players: Sequence[list[nn.Parameter]], recipe: Alternate) -> list[_Steps]:
+def _optimisers(players: Sequence[list[nn.Parameter]], recipe: Alternate) -> list[FirstOrder]:
     """One a player."""
-    return [_Foreign(p, recipe.optimiser) if recipe.optimiser else _Fused(p, recipe.betas) for p in players]
+    return [TorchOptimiser(p, recipe.optimiser) if recipe.optimiser else FusedAdam(p, recipe.betas) for p in players]
 
 
 def _slice(rows: int, batch: int, key: int, iteration: int, device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wgf import checks
 from wgf.activations import Activation, Silu
 from wgf.critics.base import ScalarField
-from wgf.layers import perceptron, swayed
+from wgf.layers import perceptron, weight_gradients
 from wgf.networks import MLP
 
 
@@ -66,7 +66,7 @@ class Critic(ScalarField):
         if type(self) is not Critic or len(own) != len(known) or any(map(operator.is_not, own, known)):
             return super().gradients(x, rates)
         with torch.no_grad():
-            found = swayed((x - self.mean) / self.scale, self.network.activation, weights, quadratic, rates)
+            found = weight_gradients((x - self.mean) / self.scale, self.network.activation, weights, quadratic, rates)
         found = [*found[len(weights) :], *found[: len(weights)]]
         return [slope for slope, weight in zip(found, own, strict=True) if weight.requires_grad]
 

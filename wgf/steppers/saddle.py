@@ -18,9 +18,10 @@ from wgf.fitting import DRAWS, settle, suits, worth
 from wgf.functionals.base import Dual, Functional, HasDual, HasVariation, OnSamples, Variation, route, weighted
 from wgf.law import Cloud, Law
 from wgf.maps.base import Map, half_square
+from wgf.optimisers import gradients
 from wgf.steppers.base import Info, Live, State, Variational, carried, draw, pushed, unique
 from wgf.steppers.jko import WarmStart, Weights, check_map, check_parts, check_pool, recalled, remember
-from wgf.training import Alternate, Watch, gradients, saddle
+from wgf.training import Alternate, Watch, saddle
 from wgf.tree import Tree
 
 
