@@ -17,7 +17,7 @@ FLOORS = (  # of wgf, from the ground up: each may import itself and those befor
     {"checks", "keys", "tree"},
     {"law"},
     {"activations", "pearson", "pixels", "pooled", "ring"},
-    {"autodiff", "convolutions", "kernels", "layers", "networks", "shards", "traces"},
+    {"autodiff", "convolutions", "kernels", "layers", "networks", "optimisers", "shards", "traces"},
     {"functionals", "critics", "training"},
     {"fitting"},
     {"maps"},  # above functionals: an explicit move is made of a first variation

@@ -8,6 +8,7 @@ from wgf import autodiff
 from wgf.errors import Diverged, InputError, NotInvertible
 from wgf.maps import RK4, Adaptive, Compose, Dynamic, FiniteDifference, Hutchinson, NeuralODE, OTFlow
 from wgf.maps.integrate import Scheme
+from wgf.methods import jko_flow, jko_iflow
 
 
 def perturbed(map: Dynamic, scale: float = 0.5) -> Dynamic:
@@ -342,3 +343,9 @@ def test_a_neural_ode_whose_velocity_is_another_moves_by_that():
 def test_random_times_need_steps_that_are_fixed(kind):
     with pytest.raises(InputError, match="random_times needs a scheme of fixed steps"):
         kind(2, scheme=Adaptive(), random_times=True)
+
+
+@pytest.mark.parametrize("recipe", [jko_flow, jko_iflow])
+def test_recipes_hand_random_times_on(recipe):
+    assert recipe(2, random_times=True).map.random_times
+    assert not recipe(2).map.random_times

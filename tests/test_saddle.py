@@ -10,15 +10,15 @@ import zoo
 from torch import Tensor
 
 from validation.gaussian import bures_squared, jko_step, symmetric_kl
-from wgf import evolve, keys
+from wgf import autodiff, evolve, keys
 from wgf.critics import Critic
 from wgf.errors import Incompatible
 from wgf.flow import Path
-from wgf.functionals import Entropy, FDivergence, Functional, KullbackLeibler, Term
+from wgf.functionals import Entropy, FDivergence, Functional, KullbackLeibler, Lipschitz, Term
 from wgf.law import Cloud, Gaussian
 from wgf.maps import Affine, OTFlow, Residual
 from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State
-from wgf.steppers.saddle import Anchor
+from wgf.steppers.saddle import Anchor, _Game
 from wgf.training import Alternate, never
 from wgf.tree import load_tree, save_tree
 
@@ -236,3 +236,28 @@ def test_midpoint_does_not_take_the_critic_at_half_a_step_for_its_energy():
     assert math.isnan(info.energy["FDivergence(KullbackLeibler)"])
     assert not info.dual
     assert math.isfinite(info.measures["critic at half step, FDivergence(KullbackLeibler)"])
+
+
+@pytest.mark.parametrize("r1", [0.0, 0.7])
+def test_critics_ascend_the_weighted_value_less_its_penalties(r1):
+    """The gradients of −Σ w (E a(u) − E_Γ b(u)) + w·penalty + r1/2 E_Γ|∇u|², written out as one loss for autograd."""
+    F = 2.0 * Entropy() + 0.3 * Lipschitz(DIVERGENCE, 0.1, weight=5.0)
+    maker = replace(stepper(Previous()), r1=r1, critic=Critic(2, 8, 1, quadratic=True))
+    state = maker.init(F, zoo.start(), 0)
+    game = _Game(maker, F, state, 0.5)
+    critics = torch.nn.ModuleList(Critic(2, 8, 1, quadratic=True).double() for _ in game.duals)
+    for k, weight in enumerate(critics.parameters()):
+        weight.data = 0.5 * zoo.randn(k, *weight.shape)
+    game.join(Affine(2).double(), critics)
+    rows = torch.arange(40)
+    y, losses = state.x[rows + game.held], []
+    for k, ((weight, _, dual), critic) in enumerate(zip(game.duals, critics, strict=True)):
+        z = game.draw(dual, 40, keys.fold(9, k))
+        losses.append(-weight * dual.value(critic, y, z))
+        if dual.penalty is not None:
+            losses.append(weight * dual.penalty(critic, y, z, keys.fold(9, k, 1)))
+        losses.append(0.5 * r1 * autodiff.gradient(critic, z, create_graph=True).square().sum(1).mean())
+    assert float(losses[3].detach()) > 1e-3  # the penalty bites
+    expected = torch.autograd.grad(torch.stack(losses).sum(), list(critics.parameters()))
+    for one, other in zip(game.ascent(rows, 9), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)

@@ -9,7 +9,7 @@ import zoo
 from torch import Tensor, nn
 
 from wgf.errors import Diverged, InputError
-from wgf.optimisers import gradients
+from wgf.optimisers import FusedAdam, gradients
 from wgf.training import LBFGS, Adam, Alternate, Progress, saddle
 
 H, CENTRE = zoo.doubles([3, 1, 0], [1, 2, 0.5], [0, 0.5, 1]), zoo.doubles(1, -2, 0.5)
@@ -366,6 +366,17 @@ def test_gradients_are_read_by_their_places_not_by_their_layout():
     game.value = lambda: y.w.sum()
     saddle(game, x, y, Alternate(1, 1, 0, 8, rate=0.1, averaging=0.0), 0, never)
     torch.testing.assert_close(x.w.detach(), -0.1 * slopes, rtol=1e-4, atol=0)
+
+
+def test_the_fused_kernel_takes_the_steps_of_adam():
+    start, slopes = zoo.randn(0, 3, 2), [zoo.randn(k, 3, 2) for k in range(1, 6)]
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    fused, adam = FusedAdam([ours], (0.5, 0.99)), torch.optim.Adam([theirs], betas=(0.5, 0.99))
+    for k, slope in enumerate(slopes):
+        fused.step([slope], 0.1 / (1 + k))
+        adam.param_groups[0]["lr"], theirs.grad = 0.1 / (1 + k), slope
+        adam.step()
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_adam_reads_weights_by_their_places_not_by_their_layout():
