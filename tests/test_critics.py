@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wgf import autodiff, keys
 from wgf.critics import Critic, FourierCritic, ImageCritic, LipschitzCritic, ScalarField
+from wgf.critics.base import spread
 from wgf.errors import InputError
 from wgf.fitting import fit, worth
 from wgf.functionals import FDivergence, KullbackLeibler
@@ -191,6 +192,23 @@ def test_gradients_for_given_rates_are_those_of_autograd(build):
     critic.standardise(x)
     trained = [p for p in critic.parameters() if p.requires_grad]
     expected = torch.autograd.grad(critic(x).exp().sum(), trained, materialize_grads=True)
-    found = critic.gradients(x, torch.exp)
+    found = critic.gradients(x, trained, torch.exp)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("build", [*zoo.CRITICS, *OTHERS])
+def test_slopes_for_given_rates_are_those_of_autograd(build):
+    critic = drawn({**zoo.CRITICS, **OTHERS}[build]()).double()
+    x = zoo.randn(0, 30, critic.dim).requires_grad_()
+    critic.standardise(x.detach())
+    expected = torch.autograd.grad(critic(x).exp().sum(), x)[0]
+    found = critic.slopes(x, torch.exp)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 4096, 9000])
+def test_the_spread_of_rows_is_their_standard_deviation(n):
+    x = 1e3 + zoo.doubles(2.0, 0.0, 1e-4) * zoo.randn(0, n, 3)
+    torch.testing.assert_close(spread(x), x.std(0), rtol=1e-6, atol=0)

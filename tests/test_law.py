@@ -145,6 +145,19 @@ def test_whitened_samples_are_standard():
     torch.testing.assert_close(factor.T @ COVARIANCE @ factor, torch.eye(2).double(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("law", [gaussian(), Mixture([gaussian(), Gaussian.standard(2, dtype=torch.float64)])])
+def test_the_score_is_the_slope_of_the_log_density(law):
+    x = zoo.randn(0, 20, 2)
+    at = x.clone().requires_grad_()
+    expected = torch.autograd.grad(law.log_prob(at).sum(), at)[0]
+    torch.testing.assert_close(law.score(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_laws_without_a_density_have_no_score():
+    with pytest.raises(Unknown):
+        empirical().score(zoo.randn(0, 3, 2))
+
+
 def test_an_empirical_law_repeats_its_rows_and_has_no_density():
     law = empirical()
     x = law.sample(200, torch.Generator().manual_seed(0))

@@ -1,5 +1,6 @@
 """The saddle stepper: the exact JKO step through a critic, from both anchors; Γ and critics as part of the state."""
 
+import copy
 import math
 from dataclasses import replace
 from typing import ClassVar
@@ -14,9 +15,22 @@ from wgf import autodiff, evolve, keys
 from wgf.critics import Critic
 from wgf.errors import Incompatible
 from wgf.flow import Path
-from wgf.functionals import Entropy, FDivergence, Functional, KullbackLeibler, Lipschitz, Term
+from wgf.functionals import (
+    Entropy,
+    FDivergence,
+    Functional,
+    Hinge,
+    Interaction,
+    JensenShannon,
+    KullbackLeibler,
+    Lipschitz,
+    Potential,
+    PowerEntropy,
+    Term,
+)
+from wgf.kernels import Power
 from wgf.law import Cloud, Gaussian
-from wgf.maps import Affine, OTFlow, Residual
+from wgf.maps import Affine, Guided, Map, OTFlow, Residual
 from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State
 from wgf.steppers.saddle import Anchor, _Game
 from wgf.training import Alternate, never
@@ -138,7 +152,7 @@ def test_no_map_or_critic_is_trained_on_held_rows():
     trained, scored = Recording.seen[True], Recording.seen[False]
     evolve(zoo.free(), replace(quick(Previous()), map=Recording(2)), zoo.start(), [0.1])
     held, rest = zoo.start().sample(160, keys.generator(0, 0)).split([40, 120])
-    assert len(trained) == 3 * (2 + 1) + 2  # moves of critic and map, and the refit
+    assert [len(rows) for rows in trained] == [2 * 32, 32, 32] * 3 + [2 * 32]  # moves of critics, value, move; the refit
     assert torch.equal(scored[0], held)
     for rows in trained:
         assert (rows[:, None] == rest).all(-1).any(-1).all()
@@ -249,15 +263,72 @@ def test_critics_ascend_the_weighted_value_less_its_penalties(r1):
     for k, weight in enumerate(critics.parameters()):
         weight.data = 0.5 * zoo.randn(k, *weight.shape)
     game.join(Affine(2).double(), critics)
-    rows = torch.arange(40)
-    y, losses = state.x[rows + game.held], []
-    for k, ((weight, _, dual), critic) in enumerate(zip(game.duals, critics, strict=True)):
-        z = game.draw(dual, 40, keys.fold(9, k))
+    _, seen = game.seen([torch.arange(40), torch.arange(40, 80)], 8)
+    losses = []
+    for k, ((weight, _, dual), critic, (y, z)) in enumerate(zip(game.duals, critics, seen, strict=True)):
+        assert torch.equal(y, state.x[40 + game.held : 80 + game.held])
         losses.append(-weight * dual.value(critic, y, z))
         if dual.penalty is not None:
-            losses.append(weight * dual.penalty(critic, y, z, keys.fold(9, k, 1)))
+            losses.append(weight * dual.penalty(critic, y, z, keys.fold(9, k)))
         losses.append(0.5 * r1 * autodiff.gradient(critic, z, create_graph=True).square().sum(1).mean())
     assert float(losses[3].detach()) > 1e-3  # the penalty bites
     expected = torch.autograd.grad(torch.stack(losses).sum(), list(critics.parameters()))
-    for one, other in zip(game.ascent(rows, 9), expected, strict=True):
+    for one, other in zip(game.ascent(seen, 9), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+
+
+DESCENTS: dict[str, tuple[Functional, Anchor, Map, float]] = {
+    "closed forms": (2.0 * Entropy() + 0.3 * zoo.V(), Previous(), Affine(2), 0.5),
+    "base": (2.0 * Entropy() + 0.3 * zoo.V(), Base(), Affine(2), 0.5),
+    "no cost": (Entropy() + zoo.V(), Previous(), Affine(2), math.inf),
+    "residual": (Entropy(centres=3) + Potential(lambda x: x.pow(4).sum(1)), Previous(), Residual(2, 8), 0.5),
+    "motion": (Entropy(tight=True) + zoo.V(), Previous(), OTFlow(2, 8, steps=2), 0.5),
+    "motion, base": (Entropy() + zoo.V(), Base(), OTFlow(2, 8, steps=2), 0.5),
+    "guided": (Entropy() + zoo.V(), Previous(), Guided(Residual(2, 8), zoo.bumpy), 0.5),
+    "divergences": (
+        FDivergence(JensenShannon(), zoo.target()) + 0.3 * Hinge(zoo.target()) + Lipschitz(DIVERGENCE, 0.1),
+        Previous(),
+        Residual(2, 8),
+        0.5,
+    ),
+    "power": (PowerEntropy(2.0) + Interaction(Power(2)), Previous(), Affine(2), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", DESCENTS)
+def test_maps_descend_the_value(name):
+    """The gradients of E[cost]/τ + Σ w E V + Σ w E p(u), written out as one loss for autograd; and that is the value."""
+    F, anchor, map, tau = DESCENTS[name]
+    maker = replace(stepper(anchor), critic=Critic(2, 8, 1, quadratic=True), map=map)
+    state = replace(maker.init(F, zoo.start(), 0), x=zoo.start().sample(N, keys.generator(5)))
+    game = _Game(maker, F, state, tau)
+    map = copy.deepcopy(map).double()
+    critics = torch.nn.ModuleList(Critic(2, 8, 1, quadratic=True).double() for _ in game.duals)
+    for k, weight in enumerate([*critics.parameters(), *map.parameters()]):
+        weight.data = 0.5 * weight.data + 0.2 * zoo.randn(k, *weight.shape)
+    map.recentre(game.source[game.held :])
+    game.join(map, critics)
+    rows = torch.arange(40)
+    source, at = game.source[rows + game.held], state.x[rows + game.held]
+    moved = map.transport(source)
+    cost = moved.cost if isinstance(anchor, Previous) else 0.5 * (moved.y - at).square().sum(1)
+    loss = cost.mean() / tau
+    for weight, term in game.plain:
+        loss = loss + weight * term.energy(Cloud(moved.y)).mean()
+    for (weight, _, dual), critic in zip(game.duals, critics, strict=True):
+        loss = loss + weight * (dual.push or dual.a)(critic(moved.y), moved.y).mean()
+    expected = torch.autograd.grad(loss, list(map.parameters()), materialize_grads=True)
+    assert game.value(rows, 0) == pytest.approx(float(loss.detach()), rel=1e-12)
+    for one, other in zip(game.descent(rows, 0), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    slope = game.variation(at).gradient(at)
+    torch.testing.assert_close(slope, autodiff.gradient(game.variation(at).value, at), rtol=1e-9, atol=1e-11)
+
+
+def test_a_frozen_weight_of_an_affine_map_stays():
+    """The way by hand is that of both weights; with one of them, autograd's."""
+    map, x = Affine(2).double(), zoo.randn(0, 30, 2)
+    both = map.gradients(x, [map.matrix, map.shift], torch.sin)
+    for weights, expected in (([map.matrix], both[:1]), ([map.shift], both[1:]), ([map.shift, map.matrix], both[::-1])):
+        for one, other in zip(map.gradients(x, weights, torch.sin), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

@@ -1,6 +1,7 @@
 """Training on problems whose answers are known: minima, saddle points, restored and averaged weights."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -225,15 +226,21 @@ class Quadratic:
     def __init__(self, x: Point, y: Point) -> None:
         self.x, self.y = x.w, y.w
 
-    def value(self) -> Tensor:
+    def loss(self) -> Tensor:
         x, y = self.x, self.y
         return (0.5 * self.a * x**2 + self.b * x * y - 0.5 * self.c * y**2 + self.p * x + self.q * y).sum()
 
-    def descent(self, rows: Tensor, key: int) -> Tensor:
-        return self.value()
+    def value(self, rows: Tensor, key: int) -> float:
+        return float(self.loss().detach())
 
-    def ascent(self, rows: Tensor, key: int) -> list[Tensor]:
-        return gradients(-self.value(), [self.y])
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+        return gradients(self.loss(), [self.x])
+
+    def seen(self, rows: Sequence[Tensor], key: int) -> Sequence[Tensor]:
+        return rows
+
+    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
+        return gradients(-self.loss(), [self.y])
 
     @classmethod
     def solution(cls) -> Tensor:
@@ -248,7 +255,7 @@ def test_a_game_ends_at_its_saddle_point():
     x, y = Point(3.0), Point(-2.0)
     curve = saddle(Quadratic(x, y), x, y, GAME, 0, never)
     torch.testing.assert_close(torch.cat([x.w, y.w]).detach(), Quadratic.solution(), rtol=0, atol=0.02)
-    value = Quadratic(*(Point(each) for each in Quadratic.solution().tolist())).value().item()
+    value = Quadratic(*(Point(each) for each in Quadratic.solution().tolist())).loss().item()
     assert curve[-1][1] == pytest.approx(value, abs=0.02)
 
 
@@ -274,9 +281,12 @@ class Spoiled(Quadratic):
         super().__init__(x, y)
         self.at, self.moves = at, 0
 
-    def descent(self, rows: Tensor, key: int) -> Tensor:
+    def value(self, rows: Tensor, key: int) -> float:
+        return super().value(rows, key) * (math.nan if self.moves + 1 in self.at else 1.0)
+
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
         self.moves += 1
-        return super().descent(rows, key) * (math.nan if self.moves in self.at else 1.0)
+        return [slope * (math.nan if self.moves in self.at else 1.0) for slope in super().descent(rows, key)]
 
 
 def test_a_game_recovers_from_a_loss_that_is_not_finite():
@@ -292,13 +302,19 @@ class Slope:
     rows = 8
 
     def __init__(self, x: Point, y: Point) -> None:
-        self.x, self.y, self.seen = x.w, y.w, []
+        self.x, self.y, self.met = x.w, y.w, []
 
-    def descent(self, rows: Tensor, key: int) -> Tensor:
-        self.seen.append((self.x.item(), self.y.item()))
-        return self.x.sum() * (math.nan if len(self.seen) == 30 else 1.0)
+    def value(self, rows: Tensor, key: int) -> float:
+        return self.x.item() * (math.nan if len(self.met) == 29 else 1.0)
 
-    def ascent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+        self.met.append((self.x.item(), self.y.item()))
+        return [torch.full_like(self.x, math.nan if len(self.met) == 30 else 1.0)]
+
+    def seen(self, rows: Sequence[Tensor], key: int) -> Sequence[Tensor]:
+        return rows
+
+    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
         return gradients(-self.y.sum(), [self.y])
 
 
@@ -307,7 +323,7 @@ def test_a_game_that_recovers_restores_both_players_and_halves_both_rates():
     game = Slope(x, y)
     recipe = Alternate(60, inner=1, refit=0, batch=8, rate=0.1, critic_rate=0.2, final=1.0, averaging=0.0)
     saddle(game, x, y, recipe, 0, never)  # checks come every three moves; y has moved once more than x when x is seen
-    seen = torch.tensor(game.seen)
+    seen = torch.tensor(game.met)
     torch.testing.assert_close(seen[:30].diff(dim=0), torch.tensor([[-0.1, 0.2]]).expand(29, 2), rtol=1e-4, atol=0)
     torch.testing.assert_close(seen[30], torch.tensor([-2.7, 5.4 + 0.1]), rtol=1e-4, atol=0)  # as after 27 moves
     torch.testing.assert_close(seen[30:].diff(dim=0), torch.tensor([[-0.05, 0.1]]).expand(29, 2), rtol=1e-4, atol=0)
@@ -318,14 +334,14 @@ class Watched(Quadratic):
 
     def __init__(self, x: Point, y: Point, last: int) -> None:
         super().__init__(x, y)
-        self.seen: list[tuple[bool, bool]] = []
+        self.met: list[tuple[bool, bool]] = []
         self.last = last
 
-    def descent(self, rows: Tensor, key: int) -> Tensor:
-        self.seen.append((self.x.requires_grad, self.y.requires_grad))
-        if len(self.seen) == self.last:
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+        self.met.append((self.x.requires_grad, self.y.requires_grad))
+        if len(self.met) == self.last:
             raise ZeroDivisionError
-        return self.value()
+        return super().descent(rows, key)
 
 
 @pytest.mark.parametrize("refit", [0, 3])
@@ -333,7 +349,7 @@ def test_critics_want_no_gradients_while_the_map_moves_and_do_afterwards(refit):
     x, y = Point(3.0), Point(-2.0)
     game = Watched(x, y, last=6)
     saddle(game, x, y, Alternate(4, 1, refit, 8), 0, never)
-    assert game.seen == 4 * [(True, False)]
+    assert game.met == 4 * [(True, False)]
     assert y.w.requires_grad
     with pytest.raises(ZeroDivisionError):
         saddle(game, x, y, Alternate(4, 1, refit, 8), 0, never)
@@ -357,13 +373,12 @@ def test_gradients_are_read_by_their_places_not_by_their_layout():
     slopes = zoo.doubles([1, -1, 1], [-1, -1, 1])
 
     class Linear(Quadratic):
-        def descent(self, rows: Tensor, key: int) -> Tensor:
-            return (slopes * Turned.apply(self.x)).sum()
+        def loss(self) -> Tensor:
+            return (slopes * Turned.apply(self.x)).sum() + self.y.sum()
 
     x, y = Point(0.0), Point(0.0)
     x.w = torch.nn.Parameter(torch.zeros(2, 3, dtype=zoo.DOUBLE))
     game = Linear(x, y)
-    game.value = lambda: y.w.sum()
     saddle(game, x, y, Alternate(1, 1, 0, 8, rate=0.1, averaging=0.0), 0, never)
     torch.testing.assert_close(x.w.detach(), -0.1 * slopes, rtol=1e-4, atol=0)
 

@@ -26,8 +26,8 @@ class Activation(ABC):
         """`forward` of h = Wx + b."""
         return self.forward(torch.addmm(b, x, W.T))
 
-    def backward(self, g: Tensor, kept: Tensor) -> Tensor:
-        """g σ′(h); g, which nobody else holds, may be written on."""
+    def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
+        """g σ′(h) for σ(h) = value; g, which nobody else holds, may be written on."""
         return g.mul_(kept)
 
     def slopes(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,7 +68,7 @@ class Tanh(Activation):
         value = torch.add(s.new_full((), -1), s, alpha=2, out=s)
         return value, value
 
-    def backward(self, g: Tensor, kept: Tensor) -> Tensor:
+    def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
         return torch.ops.aten.tanh_backward(g, kept, grad_input=g)
 
     def slopes(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,10 +92,12 @@ class Silu(Activation):
         return h * s, s * (1 + h * (1 - s))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.nn.functional.silu(h), h
+        s = torch.sigmoid(h)
+        return h.mul_(s), s
 
-    def backward(self, g: Tensor, kept: Tensor) -> Tensor:
-        return torch.ops.aten.silu_backward(g, kept, grad_input=g)
+    def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
+        """g (s + σ(h) (1 − s)): two products, where torch's own backward takes the exponential again."""
+        return g.mul_(torch.lerp(value, value.new_ones(()), kept))
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Relu(Activation):
         value = h.relu_()
         return value, value
 
-    def backward(self, g: Tensor, kept: Tensor) -> Tensor:
+    def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
         return torch.ops.aten.threshold_backward(g, kept, 0, grad_input=g)
 
     def bent(self, g: Tensor, kept: Tensor) -> Tensor:

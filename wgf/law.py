@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from wgf import checks
+from wgf import autodiff, checks
 from wgf.errors import InputError, Unknown
 
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ class Law(ABC):
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """log ρ(x_i); raises `Unknown` where the law has no density that can be evaluated."""
 
+    def score(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """∇log ρ(x_i), by autograd where there is no closed form; raises as `log_prob` does."""
+        return autodiff.gradient(self.log_prob, x)
+
     @abstractmethod
     def to(self, target: torch.dtype | torch.device | str) -> "Law":
         """The same law in another dtype or on another device."""
@@ -98,6 +102,13 @@ class Law(ABC):
 
 def _normal(n: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(n, like.shape[-1], dtype=like.dtype, device=like.device, generator=generator)
+
+
+def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
+    """The mean and the (biased, 1/n) covariance of the rows."""
+    mean = x.mean(0)
+    covariance = torch.stack([centred.T @ centred for centred in (part - mean for part in x.split(8192))]).sum(0) / len(x)
+    return mean, (covariance + covariance.T) / 2
 
 
 class Gaussian(Law):
@@ -114,7 +125,7 @@ class Gaussian(Law):
         self._factor = torch.linalg.cholesky(self.covariance)
         eye = torch.eye(self.dim, dtype=torch.float64, device=self._factor.device)
         inverse = torch.linalg.solve_triangular(self._factor.double(), eye, upper=False)  # in double, for all rows
-        self._inverse_factor = inverse.to(self._factor)
+        self._inverse_factor, self._precision = (part.to(self._factor) for part in (inverse, inverse.T @ inverse))
 
     @classmethod
     def standard(cls, dim: int, scale: float = 1.0, dtype: torch.dtype | None = None) -> "Gaussian":
@@ -124,11 +135,8 @@ class Gaussian(Law):
     @classmethod
     def fit(cls, x: Float[Tensor, "n d"], ridge: float = 0.0) -> "Gaussian":
         """The Gaussian with the mean and the (biased, 1/n) covariance of the rows, plus `ridge` on the diagonal."""
-        centred = x - x.mean(0)
-        covariance = centred.T @ centred / len(x)
-        return cls(
-            x.mean(0), (covariance + covariance.T) / 2 + ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        )
+        mean, covariance = moments(x)
+        return cls(mean, covariance + ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device))
 
     @property
     def like(self) -> Tensor:
@@ -139,7 +147,7 @@ class Gaussian(Law):
         return True
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
-        return self.mean + _normal(n, self.mean, generator) @ self._factor.T
+        return torch.addmm(self.mean, _normal(n, self.mean, generator), self._factor.T)
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         white = self.whiten(_points(x, self.mean))
@@ -149,6 +157,10 @@ class Gaussian(Law):
     def whiten(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """L⁻¹(x − m) with S = LLᵀ: standard normal when x has this law."""
         return (x - self.mean) @ self._inverse_factor.T
+
+    def score(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """−S⁻¹(x − m)."""
+        return (self.mean - _points(x, self.mean)) @ self._precision
 
     def to(self, target: torch.dtype | torch.device | str) -> "Gaussian":
         return Gaussian(self.mean.to(target), self.covariance.to(target))

@@ -65,6 +65,20 @@ def weight_gradients(
     return cast("list[Tensor]", found)
 
 
+def input_gradients(
+    x: Float[Tensor, "n inputs"],
+    activation: Activation,
+    weights: Sequence[Tensor],
+    quadratic: Sequence[Tensor],
+    rates: Callable[[Tensor], Tensor],
+) -> Float[Tensor, "n inputs"]:
+    """g_i ∇y(x_i) of a perceptron of one output y, g = rates(y): no graph."""
+    y, kept = through(x, activation, weights)
+    g = rates(_with_quadratic(y, x, quadratic)[:, 0])[:, None]
+    wanted = [True] + [False] * (len(weights) + len(quadratic))
+    return cast(Tensor, _pulled(g, activation, weights, quadratic, kept, wanted)[0])
+
+
 def _pulled(
     g: Tensor,
     activation: Activation,
@@ -80,11 +94,11 @@ def _pulled(
 
 
 def _with_quadratic(y: Tensor, x: Tensor, quadratic: Sequence[Tensor]) -> Tensor:
-    """y plus ½xᵀAx + bᵀx."""
+    """y plus ½xᵀAx + bᵀx; y, which nobody else holds, may be written on."""
     if not quadratic:
         return y
     bend, slope = quadratic
-    return y + torch.addmm(slope, x, bend, alpha=0.5).mul_(x).sum(1, keepdim=True)
+    return y.add_(torch.addmm(slope, x, bend, alpha=0.5).mul_(x).sum(1, keepdim=True))
 
 
 def _pull_quadratic(
@@ -123,7 +137,7 @@ def pulled(
         if lowest > k:
             break
         if k:
-            g = activation.backward(g @ weights[k], kept[k - 1])
+            g = activation.backward(g @ weights[k], kept[k - 1], kept[k])
         else:
             found[0] = narrow(g, weights[0])
     return found

@@ -5,7 +5,6 @@ from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from wgf.errors import InputError
 
@@ -30,25 +29,24 @@ class FusedAdam:
     def __init__(self, parameters: list[nn.Parameter], betas: tuple[float, float]) -> None:
         self.parameters, self.betas = [p.detach() for p in parameters], betas
         self.first, self.second = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
-        self.taken = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
+        self.taken = torch.zeros((), dtype=torch.float32, device=self.parameters[0].device)
 
     def step(self, gradients: list[Tensor], rate: float) -> None:
         """One step of Adam (Kingma, Ba 2015, arXiv 1412.6980), ε = 10⁻⁸, with this rate."""
-        adam(
+        self.taken += 1
+        torch._fused_adam_(
             self.parameters,
             [_laid_out(g, p) for g, p in zip(gradients, self.parameters, strict=True)],
             self.first,
             self.second,
             [],
-            self.taken,
-            foreach=False,
-            fused=True,
-            amsgrad=False,
+            [self.taken] * len(self.parameters),
+            lr=rate,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=rate,
             weight_decay=0.0,
             eps=1e-8,
+            amsgrad=False,
             maximize=False,
         )
 

@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -221,18 +221,24 @@ class Game(Protocol):
 
     rows: int
 
-    def descent(self, rows: Tensor, key: int) -> Tensor:
-        """The part of the value that the map sees, on these rows."""
+    def value(self, rows: Tensor, key: int) -> float:
+        """The value on these rows, up to what no map changes."""
 
-    def ascent(self, rows: Tensor, key: int) -> list[Tensor]:
-        """The gradients of minus the part that critics see, plus their penalties, in each parameter of theirs that is
-        not frozen, in the order of `critics.parameters()`."""
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+        """The gradients of the value in each parameter of the map that is not frozen, in their order."""
+
+    def seen(self, rows: Sequence[Tensor], key: int) -> Sequence[Any]:
+        """What critics see of the map as it stands, for as many of their moves as there are batches of rows."""
+
+    def ascent(self, seen: Any, key: int) -> list[Tensor]:
+        """The gradients of minus the part of the value that critics see, plus their penalties, in each parameter of
+        theirs that is not frozen, in the order of `critics.parameters()`."""
 
 
 def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, key: int, watch: Watch) -> Curve:
     """Play `game` by `recipe` in place; map and critics end at their running averages.
 
-    Raises: Diverged if a loss is not finite more than `recipe.retries` times (weights restored, rates halved each
+    Raises: Diverged if a value is not finite more than `recipe.retries` times (weights restored, rates halved each
     time).
     """
     players = [[p for p in module.parameters() if p.requires_grad] for module in (map, critics)]
@@ -245,35 +251,39 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         optimisers[player].step(slopes, rates[player] * scale)
         _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
 
-    def ascend(round: int, scale: float) -> None:
-        rows = _slice(game.rows, recipe.batch, key, round, device)
-        slopes = game.ascent(rows, keys.fold(key, 1, round))
-        move(1, round, scale, slopes)
+    def batch(round: int) -> Tensor:
+        return _slice(game.rows, recipe.batch, key, round, device)
 
-    def descend(round: int, scale: float) -> Tensor:
-        rows = _slice(game.rows, recipe.batch, key, round, device)
+    def ascend(scales: Sequence[float], first: int) -> None:
+        """The moves of the critics from round `first` on, while the map stands."""
+        rounds = range(first, first + len(scales))
+        seen = game.seen([batch(round) for round in rounds], keys.fold(key, 1, first))
+        for round, scale, part in zip(rounds, scales, seen, strict=True):
+            move(1, round, scale, game.ascent(part, keys.fold(key, 2, round)))
+
+    def descend(round: int, scale: float) -> None:
         try:
             for parameter in players[1]:
                 parameter.requires_grad_(False)
-            loss = game.descent(rows, keys.fold(key, 0, round))
+            slopes = game.descent(batch(round), keys.fold(key, 0, round))
         finally:
             for parameter in players[1]:
                 parameter.requires_grad_(True)
-        move(0, round, scale, gradients(loss, players[0]))
-        return loss.detach()
+        move(0, round, scale, slopes)
 
     while iteration < recipe.iterations:
         scale = recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
-        for inner in range(recipe.inner):
-            ascend(iteration * recipe.inner + inner, scale)
-        loss = descend(iteration, scale)
+        ascend([scale] * recipe.inner, iteration * recipe.inner)
+        told = (iteration + 1) % every == 0 or iteration + 1 == recipe.iterations
+        loss = game.value(batch(iteration), keys.fold(key, 0, iteration)) if told else math.nan
+        descend(iteration, scale)
         iteration += 1
-        if iteration % every and iteration < recipe.iterations:
+        if not told:
             continue
-        curve.append((iteration, float(loss)))
-        if math.isfinite(float(loss)) and all(_finite(average) for average in averages):
+        curve.append((iteration, loss))
+        if math.isfinite(loss) and all(_finite(average) for average in averages):
             kept = [_copies(average) for average in averages]
-            if watch(Progress(iteration, recipe.iterations, float(loss), time.perf_counter() - began)):
+            if watch(Progress(iteration, recipe.iterations, loss, time.perf_counter() - began)):
                 break
             continue
         retries += 1
@@ -288,9 +298,11 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         raise Diverged(f"the value of the game was not finite at its last iteration, {iteration}")
     _assign(players[0], averages[0])
     kept[1] = _copies(averages[1])
-    for round in range(recipe.refit):
-        scale = 0.5 * (1 + math.cos(math.pi * round / recipe.refit))
-        ascend(recipe.iterations * recipe.inner + round, max(scale, recipe.final))
+    scales = [
+        max(0.5 * (1 + math.cos(math.pi * round / recipe.refit)), recipe.final) for round in range(recipe.refit)
+    ]
+    for round in range(0, recipe.refit, recipe.inner):
+        ascend(scales[round : round + recipe.inner], recipe.iterations * recipe.inner + round)
     _assign(players[1], averages[1] if _finite(averages[1]) else kept[1])
     return curve
 

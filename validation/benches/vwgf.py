@@ -113,4 +113,4 @@ def networks(case: Mapping[str, Any]) -> tuple[Map, ScalarField]:
 
 
 def second_moment(x: Tensor) -> np.ndarray:
-    return np.array([float(x.double().square().sum(1).mean()) / x.shape[1]])
+    return np.array([float(torch.linalg.vector_norm(x, dim=1).double().square().mean()) / x.shape[1]])

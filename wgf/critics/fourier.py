@@ -6,7 +6,7 @@ from torch import Tensor
 
 from wgf import checks
 from wgf.activations import Activation, Silu
-from wgf.critics.base import ScalarField
+from wgf.critics.base import ScalarField, spread
 from wgf.errors import InputError
 from wgf.networks import MLP
 
@@ -65,7 +65,7 @@ class FourierCritic(ScalarField):
     def standardise(self, x: Float[Tensor, "n d"]) -> None:
         """Fix m and σ to those of the rows."""
         self.mean.copy_(x.mean(0))
-        self.scale.copy_(x.std(0).clamp_min(1e-6))
+        self.scale.copy_(spread(x).clamp_min(1e-6))
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         s = (x - self.mean) / self.scale

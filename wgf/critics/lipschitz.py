@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wgf import checks
-from wgf.critics.base import ScalarField
+from wgf.critics.base import ScalarField, spread
 from wgf.errors import InputError
 
 
@@ -50,7 +50,7 @@ class LipschitzCritic(ScalarField):
 
     def standardise(self, x: Float[Tensor, "n d"]) -> None:
         self.mean.copy_(x.mean(0))
-        self.scale.copy_(x.std(0).mean().clamp_min(1e-6))
+        self.scale.copy_(spread(x).mean().clamp_min(1e-6))
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         x = (x - self.mean) / self.scale

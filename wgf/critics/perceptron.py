@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from wgf import checks
 from wgf.activations import Activation, Silu
-from wgf.critics.base import ScalarField
-from wgf.layers import perceptron, weight_gradients
+from wgf.critics.base import ScalarField, spread
+from wgf.layers import input_gradients, perceptron, weight_gradients
 from wgf.networks import MLP
 
 
@@ -53,23 +53,38 @@ class Critic(ScalarField):
     def standardise(self, x: Float[Tensor, "n d"]) -> None:
         """Fix m and s to those of the rows."""
         self.mean.copy_(x.mean(0))
-        self.scale.copy_(x.std(0).clamp_min(1e-6))
+        self.scale.copy_(spread(x).clamp_min(1e-6))
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        y = (x - self.mean) / self.scale
-        return perceptron(y, self.network.activation, self.network.weights, self._quadratic).squeeze(1)
+        return perceptron(self._standard(x), self.network.activation, self.network.weights, self._quadratic).squeeze(1)
 
-    def gradients(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """By hand; by autograd where a subclass or a parametrisation makes something else of the weights."""
-        weights, quadratic = self.network.weights, self._quadratic
-        known, own = [*quadratic, *weights], list(self.parameters())
-        if type(self) is not Critic or len(own) != len(known) or any(map(operator.is_not, own, known)):
-            return super().gradients(x, rates)
+    def gradients(
+        self, x: Float[Tensor, "n d"], weights: Sequence[nn.Parameter], rates: Callable[[Tensor], Tensor]
+    ) -> list[Tensor]:
+        """By hand; by autograd where the weights are not all of these, or a subclass makes something else of them."""
+        layers, quadratic = self.network.weights, self._quadratic
+        if type(self) is not Critic or not _same(weights, [*quadratic, *layers]):
+            return super().gradients(x, weights, rates)
         with torch.no_grad():
-            found = weight_gradients((x - self.mean) / self.scale, self.network.activation, weights, quadratic, rates)
-        found = [*found[len(weights) :], *found[: len(weights)]]
-        return [slope for slope, weight in zip(found, own, strict=True) if weight.requires_grad]
+            found = weight_gradients(self._standard(x), self.network.activation, layers, quadratic, rates)
+        return [*found[len(layers) :], *found[: len(layers)]]
+
+    def slopes(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor]) -> Float[Tensor, "n d"]:
+        """By hand, but in a subclass."""
+        if type(self) is not Critic:
+            return super().slopes(x, rates)
+        network = self.network
+        with torch.no_grad():
+            y = self._standard(x)
+            return input_gradients(y, network.activation, network.weights, self._quadratic, rates).div_(self.scale)
+
+    def _standard(self, x: Tensor) -> Tensor:
+        return (x - self.mean).div_(self.scale)
 
     @property
     def _quadratic(self) -> Sequence[Tensor]:
         return () if self.bend is None or self.slope is None else (self.bend, self.slope)
+
+
+def _same(ones: Sequence[object], others: Sequence[object]) -> bool:
+    return len(ones) == len(others) and all(map(operator.is_, ones, others))

@@ -7,7 +7,7 @@ not flags, so a term that lacks what a stepper needs is refused before the first
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import torch
@@ -81,6 +81,13 @@ class OnSamples(Kind, ABC):
     @abstractmethod
     def energy(self, cloud: Cloud) -> Float[Tensor, " n"]:
         """Per-particle energies whose mean is F(ρ_n), differentiable in `cloud.x`."""
+
+    def slopes(self, cloud: Cloud, factor: float = 1.0) -> Float[Tensor, "n d"]:
+        """`factor` times the gradient of the sum of the energies in the particles: by autograd, unless known."""
+        with torch.enable_grad():
+            x = cloud.x.detach().requires_grad_()
+            energies = self.energy(replace(cloud, x=x))
+            return torch.autograd.grad(energies, x, torch.full_like(energies, factor), materialize_grads=True)[0]
 
 
 class OnDensity(Kind, ABC):
@@ -174,6 +181,13 @@ def log_mean_exp(values: Tensor, weights: Tensor | None = None) -> Tensor:
     return (values + weights.log()).logsumexp(0)
 
 
+class Differentiable(Protocol):
+    """A critic as a map sees it."""
+
+    def slopes(self, x: Float[Tensor, "n d"], rates: Pointwise) -> Float[Tensor, "n d"]:
+        """g_i ∇u(x_i), g = rates(u(x))."""
+
+
 @dataclass(frozen=True)
 class Dual:
     """F(ρ) = sup_u E_ρ a(u(x), x) − E_Γ b(u(z), z) + const, u the raw output of a critic.
@@ -188,7 +202,8 @@ class Dual:
     `slope`, where there is one, is the L of an h that must be L-Lipschitz; `support`, where there is one, the box or
     ball that must hold ρ, outside of which nothing keeps the critic down; `felt`, where it is less work than a, is a up
     to what no critic changes; `derivatives`, where they are known in closed form and `merge` is a mean, are ∂a/∂u at
-    u(x) and ∂b/∂u at u(z), either of them a number where it is constant.
+    u(x) and ∂b/∂u at u(z), either of them a number where it is constant; `pushes` (u, x) ↦ ∂p/∂u (n,) or a number and
+    ∂p/∂x (n, d), where they are known, p being what the map descends.
     Raises: InputError for derivatives with another `merge`.
     """
 
@@ -205,6 +220,7 @@ class Dual:
     support: Box | PearsonII | None = None
     felt: Callable[[Tensor, Tensor], Tensor] | None = None
     derivatives: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor | float]] | None = None
+    pushes: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         if self.derivatives is not None and self.merge is not average:
@@ -216,33 +232,59 @@ class Dual:
         return self.a(at_x, x).mean() - self.merge(self.b(at_z, z)) + self.const
 
     def rates(
-        self, u: Float[Tensor, " n+m"], x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]
+        self, u: Float[Tensor, " n+m"], x: Float[Tensor, "n d"], z: Float[Tensor, "m d"], factor: float = 1.0
     ) -> Float[Tensor, " n+m"]:
-        """The gradient of `value` in the critic's outputs u, at the rows of x and then at those of z."""
+        """`factor` times the gradient of `value` in the critic's outputs u, at the rows of x and then at those of z."""
         n, m = len(x), len(z)
         if self.derivatives is not None:
             found, (up, down) = torch.empty_like(u), self.derivatives(u[:n], u[n:])
-            found[:n], found[n:] = up / n, down / -m
+            for part, slope, share in ((found[:n], up, factor / n), (found[n:], down, -factor / m)):
+                torch.mul(slope, share, out=part) if isinstance(slope, Tensor) else part.fill_(slope * share)
             return found
         with torch.enable_grad():
             u = u.detach().requires_grad_()
             at_x, at_z = u.split((n, m))
             gained = (self.felt or self.a)(at_x, x).mean() - self.merge(self.b(at_z, z))
-            return torch.autograd.grad(gained, u)[0]
+            return factor * torch.autograd.grad(gained, u)[0]
 
     def descended(self, critic: Pointwise, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """What a map lowers, a(u(x), x) unless said otherwise: up to a constant δF/δρ at the optimum."""
         return (self.push or self.a)(critic(x), x)
+
+    def slopes(self, critic: "Differentiable", x: Float[Tensor, "n d"], factor: float = 1.0) -> Float[Tensor, "n d"]:
+        """`factor` times the gradient in x of `descended`."""
+        explicit: list[Tensor] = []
+
+        def rates(u: Tensor) -> Tensor:
+            if self.pushes is not None:
+                to_u, to_x = self.pushes(u, x)
+                explicit.append(factor * to_x)
+                return factor * to_u if isinstance(to_u, Tensor) else torch.full_like(u, factor * to_u)
+            with torch.enable_grad():
+                at_u, at_x = u.detach().requires_grad_(), x.detach().requires_grad_()
+                value = (self.push or self.a)(at_u, at_x)
+                to_u, *to_x = torch.autograd.grad(
+                    value, [at_u, at_x], torch.full_like(value, factor), allow_unused=True, materialize_grads=False
+                )
+            explicit.extend(each for each in to_x if each is not None)
+            return torch.zeros_like(u) if to_u is None else to_u
+
+        slope = critic.slopes(x, rates)
+        return slope + explicit[0] if explicit else slope
 
     def ratio(self, critic: Pointwise, z: Float[Tensor, "m d"]) -> Float[Tensor, " m"]:
         """dρ/dΓ at draws of Γ as the critic has it, b′(u)/a′(u), with the weights of `merge` in place of a mean's.
 
         Its mean is 1 at the optimum, and off it where Γ does not cover ρ. Where a is flat (the hinge) it is given as 1.
         """
-        with torch.enable_grad():
-            u = critic(z).detach().requires_grad_()
-            down = torch.autograd.grad(self.a(u, z).sum(), u)[0]
-            up = torch.autograd.grad(self.merge(self.b(u, z)), u)[0] * len(z)
+        u = critic(z).detach()
+        if self.derivatives is not None:
+            down, up = (u.new_tensor(part).expand_as(u) if isinstance(part, float) else part for part in self.derivatives(u, u))
+        else:
+            with torch.enable_grad():
+                u.requires_grad_()
+                down = torch.autograd.grad((self.felt or self.a)(u, z).sum(), u)[0]
+                up = torch.autograd.grad(self.merge(self.b(u, z)), u)[0] * len(z)
         return torch.where(down == 0, torch.ones_like(up), up / down)
 
 

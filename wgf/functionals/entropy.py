@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from wgf import checks
 from wgf.errors import InputError
 from wgf.functionals.base import Dual, HasDual, HasNoise, OnAbsoluteDensity, OnDensity, Term, log_mean_exp
-from wgf.law import Box, Cloud, Gaussian
+from wgf.law import Box, Cloud, Gaussian, moments
 from wgf.pearson import PearsonII
 from wgf.pooled import cover, covering
 from wgf.tree import Tree
@@ -54,10 +54,11 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
         return 1 / density
 
     def reference(self, cloud: Cloud) -> Tree:
-        scale = float(cloud.x.var(0).mean())
+        mean, covariance = moments(cloud.x)
+        scale = float(covariance.diagonal().mean())
         if not scale > 0:
             raise InputError("the dual of Entropy fits a Gaussian to the particles, but they all lie in one point")
-        fitted = Gaussian.fit(cloud.x, ridge=1e-6 * scale)
+        fitted = Gaussian(mean, covariance + 1e-6 * scale * torch.eye(len(mean)).to(mean))
         found = {"mean": fitted.mean, "covariance": fitted.covariance}
         return found if self.centres == 1 else {**found, **cover(cloud.x, fitted, self.centres, 1e-6 * scale)}
 
@@ -72,6 +73,7 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
             const=1.0,
             felt=lambda u, x: u,
             derivatives=lambda u, v: (1.0, v.exp()),
+            pushes=lambda u, x: (1.0, gamma.score(x)),
         )
         return replace(dual, b=lambda u, z: u, merge=log_mean_exp, const=0.0, derivatives=None) if self.tight else dual
 

@@ -61,6 +61,11 @@ class Potential(Term, OnSamples, HasVariation, OnShards):
             raise InputError("V is not differentiable by autograd; write it in torch, or pass its gradient=")
         return value + (self.gradient(x.detach()) * (x - x.detach())).sum(-1)  # the value, with that gradient
 
+    def slopes(self, cloud: Cloud, factor: float = 1.0) -> Float[Tensor, "n d"]:
+        if self.gradient is None:
+            return super().slopes(cloud, factor)
+        return factor * self.gradient(cloud.x.detach()).to(cloud.x)
+
     def first_variation(self, cloud: Cloud) -> Variation:
         return Variation(self.V, self.gradient)
 

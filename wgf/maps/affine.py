@@ -1,10 +1,13 @@
 """Affine maps x ↦ M x + c: exact for Gaussians under quadratic potentials."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from wgf import autodiff, checks
+from wgf.layers import outer
 from wgf.maps.base import Static, Transport, half_square
 
 
@@ -37,6 +40,16 @@ class Affine(Static):
 
     def move(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         return torch.addmm(self.centre + self.shift, x - self.centre, self.matrix.T)
+
+    def gradients(
+        self, x: Float[Tensor, "n d"], weights: Sequence[nn.Parameter], pull: Callable[[Tensor], Tensor]
+    ) -> list[Tensor]:
+        """By hand: Σ g_i (x_i − m)ᵀ and Σ g_i."""
+        if type(self) is not Affine or len(weights) != 2 or weights[0] is not self.matrix:
+            return super().gradients(x, weights, pull)
+        with torch.no_grad():
+            g = pull(self.move(x))
+            return [outer(g, x - self.centre), g.sum(0)]
 
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:
         return self.move(x), self.matrix.expand(len(x), self.dim, self.dim)

@@ -1,6 +1,7 @@
 """What a map is: transport with its cost and log-determinant, its Jacobian, its inverse."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -56,6 +57,14 @@ class Map(nn.Module, ABC):
 
     def redraw(self, key: int) -> None:
         """Draw new noise for whatever the map randomises while training (Hutchinson's probes); by default nothing."""
+
+    def gradients(
+        self, x: Float[Tensor, "n d"], weights: Sequence[nn.Parameter], pull: Callable[[Tensor], Tensor]
+    ) -> list[Tensor]:
+        """Σ_i g_iᵀ ∂T(x_i)/∂w, g = pull(T(x)) (n, d), for each of these weights: here by autograd."""
+        with torch.enable_grad():
+            y = self(x)
+        return list(torch.autograd.grad(y, weights, pull(y.detach()), materialize_grads=True))
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """T(x_i)."""

@@ -1,11 +1,12 @@
 """First variations that particles cannot evaluate: of terms with a dual, by critics fitted to the particles."""
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from wgf import keys
 from wgf.critics import ScalarField
@@ -32,11 +33,8 @@ class Fitted(NamedTuple):
     @property
     def variation(self) -> Variation:
         """a(u(x), x): δF/δρ at the particles that the critic was fitted to, by the envelope theorem, to a constant."""
-
-        def value(x: Tensor) -> Tensor:
-            return self.dual.descended(self.critic, x)
-
-        return Variation(value)
+        descended, slopes = (functools.partial(how, self.critic) for how in (self.dual.descended, self.dual.slopes))
+        return Variation(descended, slopes)
 
 
 @dataclass(frozen=True)

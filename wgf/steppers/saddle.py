@@ -4,8 +4,9 @@ import copy
 import functools
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from wgf.errors import Incompatible, InputError
 from wgf.fitting import DRAWS, settle, suits, worth
 from wgf.functionals.base import Dual, Functional, HasDual, HasVariation, OnSamples, Variation, route, weighted
 from wgf.law import Cloud, Law
-from wgf.maps.base import Map, half_square
+from wgf.maps.base import Map, Static, half_square
 from wgf.optimisers import gradients
 from wgf.steppers.base import Info, Live, State, Variational, carried, draw, pushed, unique
 from wgf.steppers.jko import WarmStart, Weights, check_map, check_parts, check_pool, recalled, remember
@@ -39,6 +40,12 @@ class Anchor(ABC):
     @abstractmethod
     def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
         """T(x) and its cost per row, from the rows `old` where the particles stood."""
+
+    @abstractmethod
+    def gradients(
+        self, map: Map, x: Tensor, old: Tensor, weights: list[nn.Parameter], pull: Callable[[Tensor], Tensor], rate: float
+    ) -> list[Tensor]:
+        """Of rate·Σ cost plus what has the slope pull(y) at the images y, in these weights of the map."""
 
     def image(self, map: Map, x: Tensor) -> Tensor:
         """T(x) alone, which is all that critics see."""
@@ -67,6 +74,16 @@ class Previous(Anchor):
         moved = map.transport(x)
         return moved.y, moved.cost
 
+    def gradients(
+        self, map: Map, x: Tensor, old: Tensor, weights: list[nn.Parameter], pull: Callable[[Tensor], Tensor], rate: float
+    ) -> list[Tensor]:
+        if isinstance(map, Static):  # whose cost is ½|y − x|²
+            return _anchored(map, x, x, weights, pull, rate)
+        with torch.enable_grad():
+            y, cost = self.cost(map, x, old)
+        slopes = [pull(y.detach()), torch.full_like(cost, rate)]
+        return list(torch.autograd.grad([y, cost], weights, slopes, materialize_grads=True))
+
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return carried(state, map, memory)
 
@@ -93,12 +110,29 @@ class Base(Anchor):
         y = map.transport(x).y
         return y, half_square(y - old)
 
+    def gradients(
+        self, map: Map, x: Tensor, old: Tensor, weights: list[nn.Parameter], pull: Callable[[Tensor], Tensor], rate: float
+    ) -> list[Tensor]:
+        return _anchored(map, x, old, weights, pull, rate)
+
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         fresh = None if state.logdet is None else torch.zeros_like(state.logdet)
         return carried(replace(state, x=self.source(state), logdet=fresh), map, memory)
 
     def law(self, previous: Law, base: Law, info: Info) -> Law:
         return pushed(base, info)
+
+
+def _anchored(
+    map: Map, x: Tensor, old: Tensor, weights: list[nn.Parameter], pull: Callable[[Tensor], Tensor], rate: float
+) -> list[Tensor]:
+    """With the cost ½|y − old|²."""
+
+    def whole(y: Tensor) -> Tensor:
+        slope = pull(y)
+        return slope.add(y - old, alpha=rate) if rate else slope
+
+    return map.gradients(x, weights, whole)
 
 
 @dataclass(frozen=True)
@@ -215,6 +249,22 @@ class SaddleJKO(Variational):
         return critics
 
 
+class _Part(NamedTuple):
+    """A term taken through its dual: its weight, the dual, the critic, and the weights of that which are trained."""
+
+    weight: float
+    dual: Dual
+    critic: ScalarField
+    trained: list[nn.Parameter]
+
+
+class _Seen(NamedTuple):
+    """Images y of rows, and draws z of Γ."""
+
+    y: Tensor
+    z: Tensor
+
+
 class _Game:
     """One step's value: E[cost]/τ + samples' energies + weighted duals."""
 
@@ -236,33 +286,58 @@ class _Game:
     def join(self, map: Map, critics: nn.ModuleList) -> None:
         """The players, once they exist."""
         self.map, self.critics = map, critics
+        self.weights = [p for p in map.parameters() if p.requires_grad]
+        self.parts = [
+            _Part(weight, dual, critic, [p for p in critic.parameters() if p.requires_grad])
+            for (weight, _, dual), critic in zip(self.duals, critics, strict=True)
+            if isinstance(critic, ScalarField)
+        ]
 
-    def descent(self, rows: Tensor, key: int) -> Tensor:
+    @torch.no_grad()
+    def value(self, rows: Tensor, key: int) -> float:
         self.map.redraw(key)
         y, cost = self._moved(rows + self.held)
         value = cost.mean() / self.tau
         for weight, term in self.plain:
             value = value + weight * term.energy(Cloud(y)).mean()
-        for (weight, _, dual), critic in zip(self.duals, self.critics, strict=True):
-            value = value + weight * dual.descended(critic, y).mean()
-        return value
+        for part in self.parts:
+            value = value + part.weight * part.dual.descended(part.critic, y).mean()
+        return float(value)
 
-    def ascent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+        self.map.redraw(key)
+        at = rows + self.held
+        share = 1 / len(rows)
+
+        def pull(y: Tensor) -> Tensor:
+            slopes = [part.dual.slopes(part.critic, y, part.weight * share) for part in self.parts]
+            slopes += [term.slopes(Cloud(y), weight * share) for weight, term in self.plain]
+            return functools.reduce(torch.add, slopes)
+
+        map, x, old = self.map.on(rows), self.source[at], self.state.x[at]
+        return self.anchor.gradients(map, x, old, self.weights, pull, share / self.tau)
+
+    def seen(self, rows: Sequence[Tensor], key: int) -> list[tuple["_Seen", ...]]:
+        """The images of the rows and as many draws of each Γ, all drawn at once: the map does not move between."""
+        taken, sizes = torch.cat(list(rows)), [len(each) for each in rows]
         with torch.no_grad():
-            y = self.anchor.image(self.map.on(rows), self.source[rows + self.held])
+            y = self.anchor.image(self.map.on(taken), self.source[taken + self.held]).split(sizes)
+        drawn = [self.draw(part.dual, len(taken), keys.fold(key, k)).split(sizes) for k, part in enumerate(self.parts)]
+        return [tuple(_Seen(y[k], z[k]) for z in drawn) for k in range(len(rows))]
+
+    def ascent(self, seen: tuple["_Seen", ...], key: int) -> list[Tensor]:
         found: list[Tensor] = []
-        for k, ((weight, _, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
-            assert isinstance(critic, ScalarField)
-            z = self.draw(dual, len(y), keys.fold(key, k))
-            slopes = critic.gradients(torch.cat([y, z]), functools.partial(_downhill, dual, -weight, y, z))
+        for k, (part, (y, z)) in enumerate(zip(self.parts, seen, strict=True)):
+            weight, dual, critic, trained = part
+            slopes = critic.gradients(torch.cat([y, z]), trained, lambda u: dual.rates(u, y, z, -weight))
             penalties = []
             if dual.penalty is not None:
-                penalties.append(weight * dual.penalty(critic, y, z, keys.fold(key, k, 1)))
+                penalties.append(weight * dual.penalty(critic, y, z, keys.fold(key, k)))
             if self.r1:
                 steepness = gradient(critic, z, create_graph=True).square().sum(1).mean()
                 penalties.append(0.5 * self.r1 * steepness)
             if penalties:
-                more = gradients(functools.reduce(torch.add, penalties), critic.trained)
+                more = gradients(functools.reduce(torch.add, penalties), trained)
                 slopes = [slope + other for slope, other in zip(slopes, more, strict=True)]
             found += slopes
         return found
@@ -270,8 +345,8 @@ class _Game:
     def variation(self, y: Tensor) -> Variation | None:
         """δF/δρ at the law of the rows y by the critics as they stand: what the map descends, up to a constant."""
         parts = [
-            (weight, Variation(functools.partial(dual.descended, critic)))
-            for (weight, _, dual), critic in zip(self.duals, self.critics, strict=True)
+            (weight, Variation(functools.partial(dual.descended, critic), functools.partial(dual.slopes, critic)))
+            for weight, dual, critic, _ in self.parts
         ]
         for weight, term in self.plain:
             if not isinstance(term, HasVariation):
@@ -304,7 +379,3 @@ class _Game:
     def draw(self, dual: Dual, n: int, key: int) -> Tensor:
         """n rows of Γ, in the dtype and on the device of the particles."""
         return dual.gamma.sample(n, keys.generator(key, device=dual.gamma.like.device)).to(self.state.x)
-
-
-def _downhill(dual: Dual, factor: float, x: Tensor, z: Tensor, u: Tensor) -> Tensor:
-    return factor * dual.rates(u, x, z)
