@@ -11,6 +11,7 @@ from validation.benches import _peers_potential as peers
 from validation.benches import potential
 from validation.race import Contestant, Result, Row, Truth, allowance, compete, race, versus
 from wgf import cli
+from wgf.benches import conduct
 from wgf.errors import InputError
 
 CASE = {"n": 4}
@@ -140,6 +141,13 @@ def crashes(quick):
 
 def empty(quick):
     return []
+
+
+def parts(quick):
+    yield good(quick)
+    yield []
+    yield good(quick)[:1]
+    raise ArithmeticError("out of luck")
 """
 
 
@@ -154,14 +162,17 @@ def wgf(capfd):
     return call
 
 
+NAMES = ("good", "bad", "crashes", "empty", "parts")
+
+
 @pytest.fixture
 def benches(tmp_path, monkeypatch):
-    """Four benches of another package."""
-    (tmp_path / "four_benches.py").write_text(BENCHES)
-    info = tmp_path / "four_benches-1.dist-info"
+    """Benches of another package."""
+    (tmp_path / "other_benches.py").write_text(BENCHES)
+    info = tmp_path / "other_benches-1.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: four-benches\nVersion: 1\n")
-    lines = "".join(f"my-{name} = four_benches:{name}\n" for name in ("good", "bad", "crashes", "empty"))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-benches\nVersion: 1\n")
+    lines = "".join(f"my-{name} = other_benches:{name}\n" for name in NAMES)
     (info / "entry_points.txt").write_text(f"[wgf.benches]\n{lines}")
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -204,6 +215,17 @@ def test_a_bench_that_fails_is_a_row_that_does_not_hold_and_the_others_still_run
     _, out, _ = wgf("bench", "my-bad")
     assert "--out FOLDER would keep left.toml" in out
     assert not (tmp_path / "left.toml").exists()
+
+
+def test_a_bench_in_parts_is_told_part_by_part(benches, tmp_path):
+    """What was done before a crash is kept, and is there before the rest has begun."""
+    told = conduct(["my-parts"], True)
+    assert [row["holds"] for row in next(told).rows] == [True, True]
+    assert [row["holds"] for row in next(told).rows] == [True]
+    last = next(told)
+    assert [row["peer"] for row in last.rows] == ["crashed: ArithmeticError: out of luck"]
+    assert "Traceback" in last.crash
+    assert next(told, None) is None
 
 
 def test_an_unknown_bench_is_answered_by_the_nearest(wgf, benches):

@@ -14,7 +14,7 @@ from wgf.errors import InputError
 
 BENCHES = "wgf.benches"
 """The entry points that name the benches: functions of `quick` that return a sequence of rows, each with a method
-row(); where the sequence has `files`, name → text, these are left too."""
+row(), or yield such sequences as they are done; where one has `files`, name → text, these are left too."""
 
 log = logging.getLogger("wgf.benches")
 """Where benches say how far they are."""
@@ -39,12 +39,17 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def conduct(names: Sequence[str], quick: bool) -> Iterator[Outcome]:
-    """Each bench's outcome as soon as it is there."""
+    """Each bench's outcome, one for every sequence of rows that it yields, as soon as it is there."""
     for name in names:
         try:
-            found = registry.loaded(BENCHES, name, "BENCH", "a bench")(quick)
-            rows = [row.row() for row in found] or [_failed(name, "made no comparison")]
-            yield Outcome(name, rows, getattr(found, "files", {}))
+            made, found = 0, registry.loaded(BENCHES, name, "BENCH", "a bench")(quick)
+            for part in found if isinstance(found, Iterator) else [found]:
+                rows = [row.row() for row in part]
+                made += len(rows)
+                if rows:
+                    yield Outcome(name, rows, getattr(part, "files", {}))
+            if not made:
+                yield Outcome(name, [_failed(name, "made no comparison")])
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             row = _failed(name, f"crashed: {type(error).__name__}: {reason}")

@@ -4,8 +4,9 @@ A ratio is the peer's seconds over ours. The rows of the million have allowances
 from 10⁵ on; those of other bandwidths have the seconds at width 0.1 for a peer, and no bound.
 """
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,10 +26,12 @@ WIDTHS = (0.3, 0.1, 0.03, 0.01)
 """Standard deviations of the Gaussian, that of the cloud being one."""
 
 
-def bench(quick: bool = False) -> list[Row]:
+def bench(quick: bool = False) -> Iterator[list[Row]]:
     """The races in d = 2, 3, 10 and 64, then the million; quick: fewer points, no KeOps, no bounds."""
-    rows = [row for dim, gradient in _cases() for row in against(dim, gradient, quick)] + million(quick)
-    return [replace(row, bound=None, holds=not row.note) for row in rows] if quick else rows
+    races = [functools.partial(against, dim, gradient, quick) for dim, gradient in _cases()]
+    for run in (*races, functools.partial(million, quick)):
+        rows = run()
+        yield [replace(row, bound=None, holds=not row.note) for row in rows] if quick else rows
 
 
 def _cases() -> list[tuple[int, bool]]:

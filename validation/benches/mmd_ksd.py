@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -27,14 +27,13 @@ Thunk = Callable[[], np.ndarray]
 SIDES = {"MMD²": ("mmd", "mmd_blocks"), "KSD²": ("ksd", "ksd_blocks")}
 
 
-def bench(quick: bool = False) -> list[Row]:
+def bench(quick: bool = False) -> Iterator[list[Row]]:
     """For each: seconds of one evaluation, imports included, against torch in blocks; and the process's peak memory.
 
     d = 64, float32 points, 10⁵ of them (MMD²: in each sample), Gaussian of bandwidth 8 for MMD² and an inverse
     multiquadric of 8 for KSD² to N(0, I). The plain blocks are of float64, and their value is the truth. Quick: 10⁴.
     """
     case = {"points": 10_000 if quick else 100_000}
-    rows = []
     for label, (mine, theirs) in SIDES.items():
         place = f"{label}, N = {case['points']:,}, d = {DIM}"
         value, ours = _once(mine, case)
@@ -42,10 +41,9 @@ def bench(quick: bool = False) -> list[Row]:
         error = abs(value - truth) / abs(truth)
         note = ours.note or ("" if error <= TOLERANCE else f"gave a wrong value: its error is {error:.2g}")
         ours = replace(ours, error=error, note=note)
-        rows.append(versus(NAME, f"{place}: torch in blocks, float64", ours, plain))
+        seconds = versus(NAME, f"{place}: torch in blocks, float64", ours, plain)
         memory = allowance(NAME, f"{place}: a GiB of memory", MEMORY, ours.peak, error, seconds=False)
-        rows.append(replace(memory, holds=memory.holds and not note, note=note))
-    return rows
+        yield [seconds, replace(memory, holds=memory.holds and not note, note=note)]
 
 
 def _once(factory: str, case: Mapping[str, Any]) -> tuple[float, Result]:

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,18 +37,17 @@ HELD, TAU, MOVES = 10_000, 5.0, 5
 log = logging.getLogger("wgf.benches")
 
 
-def bench(quick: bool = False) -> list[Row]:
+def bench(quick: bool = False) -> Iterator[list[Row]]:
     """E[cost]/τ + KL(·‖N(0, I)) through an OTFlow, 4 steps of RK4, and its slopes in the weights; float32.
 
     Peers: the paper's closed forms layer by layer, and one reverse pass for each ∂_aΦ; both at all four stages. The
     second takes minutes above d = 10 and has one round there. Then five steps of τ = 5 from eight Gaussians, whose
     inverse from N(0, I) is to come as near to held-out rows as was published, in two minutes. Quick: d = 2, fewer rows.
     """
-    rows = []
     for dim, width, count in CASES[: 1 if quick else None]:
         case = {"dim": dim, "width": width, "rows": 200 if quick else count, "steps": STEPS}
         for name, (factory, rounds) in _peers(dim).items():
-            rows += race(
+            yield race(
                 NAME,
                 f"d = {dim}, m = {width}, {case['rows']:,} rows",
                 f"{__name__}:ours",
@@ -60,7 +59,7 @@ def bench(quick: bool = False) -> list[Row]:
                 rounds=3 if quick else rounds,
                 timeout=1200.0,
             )
-    return [*rows, trained(100)]
+    yield [trained(100)]
 
 
 def _peers(dim: int) -> dict[str, tuple[str, int]]:

@@ -1,6 +1,6 @@
 """The sliced Wasserstein distance against POT, along the same directions: 10⁴ points in R¹⁰, 100 projections."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,13 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-4}
 """What the answers may be off, relative to the distance: POT's NumPy sums float32 levels to 3e-5."""
 
 
-def bench(quick: bool = False) -> list[Row]:
+def bench(quick: bool = False) -> Iterator[list[Row]]:
     """Float64 and float32; ours is `validation.sliced_wasserstein2`."""
-    rows = []
     for dtype, tolerance in TOLERANCE.items():
         case = {"points": 2000 if quick else 10_000, "dim": 10, "projections": 100, "dtype": dtype}
         label = f"N = {case['points']:,}, d = 10, 100 projections, {dtype}"
         peers = {"POT (torch)": f"{__name__}:pot_torch", "POT (NumPy)": f"{__name__}:pot_numpy"}
-        rows += race(
+        yield race(
             NAME,
             label,
             f"{__name__}:ours",
@@ -35,7 +34,6 @@ def bench(quick: bool = False) -> list[Row]:
             bounds=None if quick else BOUNDS,
             rounds=3 if quick else 7,
         )
-    return rows
 
 
 def ours(case: Mapping[str, Any]) -> Callable[[], np.ndarray]:

@@ -1,7 +1,7 @@
 """One direction of Stein variational gradient descent against public implementations: 10⁴ particles, float32."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,20 +30,19 @@ PEERS = {  # name: (factory, the package it needs, whether the bound is for it)
 }
 
 
-def bench(quick: bool = False) -> list[Row]:
+def bench(quick: bool = False) -> Iterator[list[Row]]:
     """d = 2 and 10, the target N(0, I), and the bandwidth of `MedianLog` handed to all as a number.
 
     The matrices are those of the public scripts, the gradient of the kernel written out. BlackJAX takes the gradient
     pair by pair. A peer that is not installed leaves a row that says so. JAX's matrices are fused by its compiler, in
     a script of ours and no public one: that row is only shown.
     """
-    rows = []
     for dim in (2, 10):
         case = {"particles": 1000 if quick else 10_000, "dim": dim}
         label = f"N = {case['particles']:,}, d = {dim}"
         here = {name: peer for name, peer in PEERS.items() if find_spec(peer[1])}
         bounds = {name: BOUND for name, (*_, judged) in here.items() if judged and not quick}
-        rows += race(
+        yield race(
             NAME,
             label,
             f"{__name__}:ours",
@@ -54,8 +53,7 @@ def bench(quick: bool = False) -> list[Row]:
             bounds=bounds,
             rounds=3 if quick else 5,
         )
-        rows += [_absent(label, name, package) for name, (_, package, _) in PEERS.items() if name not in here]
-    return rows
+        yield [_absent(label, name, package) for name, (_, package, _) in PEERS.items() if name not in here]
 
 
 def ours(case: Mapping[str, Any]) -> Callable[[], np.ndarray]:

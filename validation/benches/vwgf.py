@@ -1,7 +1,7 @@
 """Seconds of a primal–dual JKO step, the twentieth of a flow, against a loop that replays every map from ρ₀."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ TOLERANCE = 0.05
 POOL, SUBSTEPS = 50_000, 200
 
 
-def bench(quick: bool = False) -> list[Row]:
+def bench(quick: bool = False) -> Iterator[list[Row]]:
     """Fan et al. 2022's networks, batches of 512, three critic steps for each of the map; float32.
 
     Ornstein–Uhlenbeck, τ = 0.05: an affine map, and a critic of one layer of 64 with a quadratic part. Mixtures,
@@ -37,10 +37,9 @@ def bench(quick: bool = False) -> list[Row]:
     it through the 19 maps before, with torch's modules, laws and Adam; neither carries log-determinants of held rows.
     Both are held to the second moment of the exact flow. Quick: d = 2 and fewer iterations.
     """
-    rows = []
     for setting, dim in ((s, d) for s in ("Ornstein–Uhlenbeck", "mixture") for d in ((2,) if quick else (2, 32, 128))):
         case = {"setting": setting, "dim": dim, "iterations": 100 if quick else 300}
-        rows += race(
+        yield race(
             NAME,
             f"{setting}, d = {dim}, {case['iterations']} iterations",
             f"{__name__}:ours",
@@ -52,7 +51,6 @@ def bench(quick: bool = False) -> list[Row]:
             rounds=3,
             timeout=1200.0,
         )
-    return rows
 
 
 def ours(case: Mapping[str, Any]) -> Callable[[], np.ndarray]:
