@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 HOUSES = ("wgf", "pdes", "validation")  # each may import those before it
 FLOORS = (  # of wgf, from the ground up: each may import itself and those before it; any other module is on the roof
     {"errors"},
-    {"checks", "keys", "tree"},
+    {"autodiff", "checks", "keys", "tree"},
     {"law"},
     {"activations", "pearson", "pixels", "pooled", "ring"},
-    {"autodiff", "convolutions", "kernels", "layers", "networks", "optimisers", "shards", "traces"},
+    {"convolutions", "kernels", "layers", "networks", "optimisers", "shards", "traces"},
     {"functionals", "critics", "training"},
     {"fitting"},
     {"maps"},  # above functionals: an explicit move is made of a first variation

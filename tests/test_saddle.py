@@ -31,7 +31,7 @@ from wgf.functionals import (
 from wgf.kernels import Power
 from wgf.law import Cloud, Gaussian
 from wgf.maps import Affine, Guided, Map, OTFlow, Residual
-from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State
+from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State, saddle
 from wgf.steppers.saddle import Anchor, _Game
 from wgf.training import Alternate, never
 from wgf.tree import load_tree, save_tree
@@ -152,7 +152,9 @@ def test_no_map_or_critic_is_trained_on_held_rows():
     trained, scored = Recording.seen[True], Recording.seen[False]
     evolve(zoo.free(), replace(quick(Previous()), map=Recording(2)), zoo.start(), [0.1])
     held, rest = zoo.start().sample(160, keys.generator(0, 0)).split([40, 120])
-    assert [len(rows) for rows in trained] == [2 * 32, 32, 32] * 3 + [2 * 32]  # moves of critics, value, move; the refit
+    assert [len(rows) for rows in trained] == [2 * 32, 32, 32] * 3 + [
+        2 * 32
+    ]  # moves of critics, value, move; the refit
     assert torch.equal(scored[0], held)
     for rows in trained:
         assert (rows[:, None] == rest).all(-1).any(-1).all()
@@ -252,8 +254,9 @@ def test_midpoint_does_not_take_the_critic_at_half_a_step_for_its_energy():
     assert math.isfinite(info.measures["critic at half step, FDivergence(KullbackLeibler)"])
 
 
+@pytest.mark.parametrize("ahead", [1, 160])
 @pytest.mark.parametrize("r1", [0.0, 0.7])
-def test_critics_ascend_the_weighted_value_less_its_penalties(r1):
+def test_critics_ascend_the_weighted_value_less_its_penalties(r1, ahead, monkeypatch):
     """The gradients of −Σ w (E a(u) − E_Γ b(u)) + w·penalty + r1/2 E_Γ|∇u|², written out as one loss for autograd."""
     F = 2.0 * Entropy() + 0.3 * Lipschitz(DIVERGENCE, 0.1, weight=5.0)
     maker = replace(stepper(Previous()), r1=r1, critic=Critic(2, 8, 1, quadratic=True))
@@ -263,9 +266,11 @@ def test_critics_ascend_the_weighted_value_less_its_penalties(r1):
     for k, weight in enumerate(critics.parameters()):
         weight.data = 0.5 * zoo.randn(k, *weight.shape)
     game.join(Affine(2).double(), critics)
-    _, seen = game.seen([torch.arange(40), torch.arange(40, 80)], 8)
+    monkeypatch.setattr(saddle, "AHEAD", ahead)
+    _, seen = game.seen(torch.arange(80).view(2, 40), 8)
     losses = []
-    for k, ((weight, _, dual), critic, (y, z)) in enumerate(zip(game.duals, critics, seen, strict=True)):
+    for k, ((weight, _, dual), critic, at) in enumerate(zip(game.duals, critics, seen, strict=True)):
+        y, z = at.split()
         assert torch.equal(y, state.x[40 + game.held : 80 + game.held])
         losses.append(-weight * dual.value(critic, y, z))
         if dual.penalty is not None:
@@ -297,7 +302,7 @@ DESCENTS: dict[str, tuple[Functional, Anchor, Map, float]] = {
 
 @pytest.mark.parametrize("name", DESCENTS)
 def test_maps_descend_the_value(name):
-    """The gradients of E[cost]/τ + Σ w E V + Σ w E p(u), written out as one loss for autograd; and that is the value."""
+    """The gradients of E[cost]/τ + Σ w E V + Σ w E p(u), written out as one loss for autograd; that is the value."""
     F, anchor, map, tau = DESCENTS[name]
     maker = replace(stepper(anchor), critic=Critic(2, 8, 1, quadratic=True), map=map)
     state = replace(maker.init(F, zoo.start(), 0), x=zoo.start().sample(N, keys.generator(5)))

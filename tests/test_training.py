@@ -236,8 +236,8 @@ class Quadratic:
     def descent(self, rows: Tensor, key: int) -> list[Tensor]:
         return gradients(self.loss(), [self.x])
 
-    def seen(self, rows: Sequence[Tensor], key: int) -> Sequence[Tensor]:
-        return rows
+    def seen(self, rows: Tensor, key: int) -> Sequence[Tensor]:
+        return rows.unbind()
 
     def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
         return gradients(-self.loss(), [self.y])
@@ -311,8 +311,8 @@ class Slope:
         self.met.append((self.x.item(), self.y.item()))
         return [torch.full_like(self.x, math.nan if len(self.met) == 30 else 1.0)]
 
-    def seen(self, rows: Sequence[Tensor], key: int) -> Sequence[Tensor]:
-        return rows
+    def seen(self, rows: Tensor, key: int) -> Sequence[Tensor]:
+        return rows.unbind()
 
     def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
         return gradients(-self.y.sum(), [self.y])

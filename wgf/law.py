@@ -107,7 +107,9 @@ def _normal(n: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
 def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
     """The mean and the (biased, 1/n) covariance of the rows."""
     mean = x.mean(0)
-    covariance = torch.stack([centred.T @ centred for centred in (part - mean for part in x.split(8192))]).sum(0) / len(x)
+    covariance = torch.stack([centred.T @ centred for centred in (part - mean for part in x.split(8192))]).sum(0) / len(
+        x
+    )
     return mean, (covariance + covariance.T) / 2
 
 

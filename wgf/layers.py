@@ -137,7 +137,7 @@ def pulled(
         if lowest > k:
             break
         if k:
-            g = activation.backward(g @ weights[k], kept[k - 1], kept[k])
+            g = activation.backward(g @ weights[k] if g.shape[1] > 1 else g * weights[k], kept[k - 1], kept[k])
         else:
             found[0] = narrow(g, weights[0])
     return found

@@ -3,7 +3,7 @@
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -106,7 +106,8 @@ class Adam(Recipe):
         while iteration < self.iterations:
             scale = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
             loss = objective.loss(
-                _slice(objective.rows, self.batch, key, iteration, parameters[0].device), keys.fold(key, iteration)
+                _slices(objective.rows, self.batch, key, iteration, 1, parameters[0].device)[0],
+                keys.fold(key, iteration),
             )
             optimiser.step(gradients(loss, parameters), rate * scale)
             _blend(average, parameters, min(self.averaging, (1 + iteration) / (10 + iteration)))
@@ -227,8 +228,8 @@ class Game(Protocol):
     def descent(self, rows: Tensor, key: int) -> list[Tensor]:
         """The gradients of the value in each parameter of the map that is not frozen, in their order."""
 
-    def seen(self, rows: Sequence[Tensor], key: int) -> Sequence[Any]:
-        """What critics see of the map as it stands, for as many of their moves as there are batches of rows."""
+    def seen(self, rows: Tensor, key: int) -> Iterable[Any]:
+        """What critics see of the map as it stands, in as many of their moves as there are batches: rows (k, m)."""
 
     def ascent(self, seen: Any, key: int) -> list[Tensor]:
         """The gradients of minus the part of the value that critics see, plus their penalties, in each parameter of
@@ -251,21 +252,20 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         optimisers[player].step(slopes, rates[player] * scale)
         _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
 
-    def batch(round: int) -> Tensor:
-        return _slice(game.rows, recipe.batch, key, round, device)
+    def batches(round: int, count: int = 1) -> Tensor:
+        return _slices(game.rows, recipe.batch, key, round, count, device)
 
     def ascend(scales: Sequence[float], first: int) -> None:
         """The moves of the critics from round `first` on, while the map stands."""
-        rounds = range(first, first + len(scales))
-        seen = game.seen([batch(round) for round in rounds], keys.fold(key, 1, first))
-        for round, scale, part in zip(rounds, scales, seen, strict=True):
+        seen = game.seen(batches(first, len(scales)), keys.fold(key, 1, first))
+        for round, scale, part in zip(range(first, first + len(scales)), scales, seen, strict=True):
             move(1, round, scale, game.ascent(part, keys.fold(key, 2, round)))
 
     def descend(round: int, scale: float) -> None:
         try:
             for parameter in players[1]:
                 parameter.requires_grad_(False)
-            slopes = game.descent(batch(round), keys.fold(key, 0, round))
+            slopes = game.descent(batches(round)[0], keys.fold(key, 0, round))
         finally:
             for parameter in players[1]:
                 parameter.requires_grad_(True)
@@ -275,7 +275,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         scale = recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
         ascend([scale] * recipe.inner, iteration * recipe.inner)
         told = (iteration + 1) % every == 0 or iteration + 1 == recipe.iterations
-        loss = game.value(batch(iteration), keys.fold(key, 0, iteration)) if told else math.nan
+        loss = game.value(batches(iteration)[0], keys.fold(key, 0, iteration)) if told else math.nan
         descend(iteration, scale)
         iteration += 1
         if not told:
@@ -298,9 +298,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         raise Diverged(f"the value of the game was not finite at its last iteration, {iteration}")
     _assign(players[0], averages[0])
     kept[1] = _copies(averages[1])
-    scales = [
-        max(0.5 * (1 + math.cos(math.pi * round / recipe.refit)), recipe.final) for round in range(recipe.refit)
-    ]
+    scales = [max(0.5 * (1 + math.cos(math.pi * round / recipe.refit)), recipe.final) for round in range(recipe.refit)]
     for round in range(0, recipe.refit, recipe.inner):
         ascend(scales[round : round + recipe.inner], recipe.iterations * recipe.inner + round)
     _assign(players[1], averages[1] if _finite(averages[1]) else kept[1])
@@ -312,13 +310,14 @@ def _optimisers(players: Sequence[list[nn.Parameter]], recipe: Alternate) -> lis
     return [TorchOptimiser(p, recipe.optimiser) if recipe.optimiser else FusedAdam(p, recipe.betas) for p in players]
 
 
-def _slice(rows: int, batch: int, key: int, iteration: int, device: torch.device) -> Tensor:
-    """Consecutive rows from a start that the key draws: pools are independent rows, so epochs beat redrawing."""
+def _slices(rows: int, batch: int, key: int, round: int, count: int, device: torch.device) -> Tensor:
+    """`count` batches (count, batch) of consecutive rows from a start that the key draws: pools are independent rows,
+    so epochs beat redrawing."""
     if batch >= rows:
-        return torch.arange(rows, device=device)
-    start = (keys.fold(key) + iteration * batch) % rows
-    taken = torch.arange(start, start + batch, device=device)
-    return taken if start + batch <= rows else taken % rows
+        return torch.arange(rows, device=device).expand(count, rows)
+    start = (keys.fold(key) + round * batch) % rows
+    taken = torch.arange(start, start + count * batch, device=device).view(count, batch)
+    return taken if start + count * batch <= rows else taken % rows
 
 
 def _finite(tensors: Sequence[Tensor]) -> bool:

@@ -263,11 +263,9 @@ class Dual:
             with torch.enable_grad():
                 at_u, at_x = u.detach().requires_grad_(), x.detach().requires_grad_()
                 value = (self.push or self.a)(at_u, at_x)
-                to_u, *to_x = torch.autograd.grad(
-                    value, [at_u, at_x], torch.full_like(value, factor), allow_unused=True, materialize_grads=False
-                )
-            explicit.extend(each for each in to_x if each is not None)
-            return torch.zeros_like(u) if to_u is None else to_u
+                found = torch.autograd.grad(value, [at_u, at_x], torch.full_like(value, factor), allow_unused=True)
+            explicit.extend(each for each in found[1:] if each is not None)
+            return torch.zeros_like(u) if found[0] is None else found[0]
 
         slope = critic.slopes(x, rates)
         return slope + explicit[0] if explicit else slope
@@ -279,7 +277,9 @@ class Dual:
         """
         u = critic(z).detach()
         if self.derivatives is not None:
-            down, up = (u.new_tensor(part).expand_as(u) if isinstance(part, float) else part for part in self.derivatives(u, u))
+            down, up = (
+                u.new_tensor(part).expand_as(u) if isinstance(part, float) else part for part in self.derivatives(u, u)
+            )
         else:
             with torch.enable_grad():
                 u.requires_grad_()

@@ -4,7 +4,7 @@ import copy
 import functools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -25,6 +25,9 @@ from wgf.steppers.jko import WarmStart, Weights, check_map, check_parts, check_p
 from wgf.training import Alternate, Watch, saddle
 from wgf.tree import Tree
 
+AHEAD = 2**20
+"""Numbers of images that critics are shown which are computed at once, but for one batch of more."""
+
 
 class Anchor(ABC):
     """Where a step's map starts, and so what the next one costs."""
@@ -43,7 +46,13 @@ class Anchor(ABC):
 
     @abstractmethod
     def gradients(
-        self, map: Map, x: Tensor, old: Tensor, weights: list[nn.Parameter], pull: Callable[[Tensor], Tensor], rate: float
+        self,
+        map: Map,
+        x: Tensor,
+        old: Tensor,
+        weights: list[nn.Parameter],
+        pull: Callable[[Tensor], Tensor],
+        rate: float,
     ) -> list[Tensor]:
         """Of rate·Σ cost plus what has the slope pull(y) at the images y, in these weights of the map."""
 
@@ -75,7 +84,13 @@ class Previous(Anchor):
         return moved.y, moved.cost
 
     def gradients(
-        self, map: Map, x: Tensor, old: Tensor, weights: list[nn.Parameter], pull: Callable[[Tensor], Tensor], rate: float
+        self,
+        map: Map,
+        x: Tensor,
+        old: Tensor,
+        weights: list[nn.Parameter],
+        pull: Callable[[Tensor], Tensor],
+        rate: float,
     ) -> list[Tensor]:
         if isinstance(map, Static):  # whose cost is ½|y − x|²
             return _anchored(map, x, x, weights, pull, rate)
@@ -111,7 +126,13 @@ class Base(Anchor):
         return y, half_square(y - old)
 
     def gradients(
-        self, map: Map, x: Tensor, old: Tensor, weights: list[nn.Parameter], pull: Callable[[Tensor], Tensor], rate: float
+        self,
+        map: Map,
+        x: Tensor,
+        old: Tensor,
+        weights: list[nn.Parameter],
+        pull: Callable[[Tensor], Tensor],
+        rate: float,
     ) -> list[Tensor]:
         return _anchored(map, x, old, weights, pull, rate)
 
@@ -259,10 +280,18 @@ class _Part(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """Images y of rows, and draws z of Γ."""
+    """Images of rows, n of them, and then draws of Γ."""
 
-    y: Tensor
-    z: Tensor
+    rows: Tensor
+    n: int
+
+    def split(self) -> tuple[Tensor, Tensor]:
+        """Images, draws."""
+        return self.rows[: self.n], self.rows[self.n :]
+
+    def rates(self, dual: Dual, factor: float, u: Tensor) -> Tensor:
+        """`factor` times the gradient of the dual's value in the outputs u of its critic at these rows."""
+        return dual.rates(u, *self.split(), factor)
 
 
 class _Game:
@@ -317,20 +346,23 @@ class _Game:
         map, x, old = self.map.on(rows), self.source[at], self.state.x[at]
         return self.anchor.gradients(map, x, old, self.weights, pull, share / self.tau)
 
-    def seen(self, rows: Sequence[Tensor], key: int) -> list[tuple["_Seen", ...]]:
-        """The images of the rows and as many draws of each Γ, all drawn at once: the map does not move between."""
-        taken, sizes = torch.cat(list(rows)), [len(each) for each in rows]
-        with torch.no_grad():
-            y = self.anchor.image(self.map.on(taken), self.source[taken + self.held]).split(sizes)
-        drawn = [self.draw(part.dual, len(taken), keys.fold(key, k)).split(sizes) for k, part in enumerate(self.parts)]
-        return [tuple(_Seen(y[k], z[k]) for z in drawn) for k in range(len(rows))]
+    def seen(self, rows: Tensor, key: int) -> Iterator[tuple["_Seen", ...]]:
+        """The images of the rows and as many draws of each Γ: of many batches at once, for the map does not move."""
+        size = rows.shape[1]
+        for turn, part in enumerate(rows.split(max(1, AHEAD // (size * self.source.shape[1])))):
+            taken = part.flatten()
+            with torch.no_grad():
+                y = self.anchor.image(self.map.on(taken), self.source[taken + self.held]).unflatten(0, part.shape)
+            drawn = [self.draw(each.dual, len(taken), keys.fold(key, turn, k)) for k, each in enumerate(self.parts)]
+            both = [torch.cat([y, z.unflatten(0, part.shape)], 1).unbind() for z in drawn]
+            yield from (tuple(_Seen(at, size) for at in each) for each in zip(*both, strict=True))
 
     def ascent(self, seen: tuple["_Seen", ...], key: int) -> list[Tensor]:
         found: list[Tensor] = []
-        for k, (part, (y, z)) in enumerate(zip(self.parts, seen, strict=True)):
+        for k, (part, at) in enumerate(zip(self.parts, seen, strict=True)):
             weight, dual, critic, trained = part
-            slopes = critic.gradients(torch.cat([y, z]), trained, lambda u: dual.rates(u, y, z, -weight))
-            penalties = []
+            slopes = critic.gradients(at.rows, trained, functools.partial(at.rates, dual, -weight))
+            penalties, (y, z) = [], at.split()
             if dual.penalty is not None:
                 penalties.append(weight * dual.penalty(critic, y, z, keys.fold(key, k)))
             if self.r1:
