@@ -28,11 +28,14 @@ from wgf.functionals import (
     PowerEntropy,
     Term,
 )
+from wgf.functionals.base import route
 from wgf.kernels import Power
 from wgf.law import Cloud, Gaussian
 from wgf.maps import Affine, Guided, Map, OTFlow, Residual
-from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State, saddle
-from wgf.steppers.saddle import Anchor, _Game
+from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State
+from wgf.steppers import game as games
+from wgf.steppers.anchors import Anchor
+from wgf.steppers.game import Game
 from wgf.training import Alternate, never
 from wgf.tree import load_tree, save_tree
 
@@ -50,6 +53,10 @@ N = 4000
 
 def stepper(anchor: Anchor) -> SaddleJKO:
     return SaddleJKO(Affine(2), Critic(2, 24, 1), anchor, GAME, particles=N, held=1000)
+
+
+def routed(stepper: SaddleJKO, F: Functional) -> list[tuple[float, Term, type]]:
+    return route(F, stepper.accepts, "SaddleJKO")
 
 
 def flow(F: Functional | Term, anchor: Anchor, taus: list[float]) -> Path:
@@ -261,12 +268,12 @@ def test_critics_ascend_the_weighted_value_less_its_penalties(r1, ahead, monkeyp
     F = 2.0 * Entropy() + 0.3 * Lipschitz(DIVERGENCE, 0.1, weight=5.0)
     maker = replace(stepper(Previous()), r1=r1, critic=Critic(2, 8, 1, quadratic=True))
     state = maker.init(F, zoo.start(), 0)
-    game = _Game(maker, F, state, 0.5)
+    game = Game(routed(maker, F), maker.anchor, state, 0.5, maker.kept, maker.r1)
     critics = torch.nn.ModuleList(Critic(2, 8, 1, quadratic=True).double() for _ in game.duals)
     for k, weight in enumerate(critics.parameters()):
         weight.data = 0.5 * zoo.randn(k, *weight.shape)
     game.join(Affine(2).double(), critics)
-    monkeypatch.setattr(saddle, "AHEAD", ahead)
+    monkeypatch.setattr(games, "AHEAD", ahead)
     _, seen = game.seen(torch.arange(80).view(2, 40), 8)
     losses = []
     for k, ((weight, _, dual), critic, at) in enumerate(zip(game.duals, critics, seen, strict=True)):
@@ -306,7 +313,7 @@ def test_maps_descend_the_value(name):
     F, anchor, map, tau = DESCENTS[name]
     maker = replace(stepper(anchor), critic=Critic(2, 8, 1, quadratic=True), map=map)
     state = replace(maker.init(F, zoo.start(), 0), x=zoo.start().sample(N, keys.generator(5)))
-    game = _Game(maker, F, state, tau)
+    game = Game(routed(maker, F), anchor, state, tau, maker.kept)
     map = copy.deepcopy(map).double()
     critics = torch.nn.ModuleList(Critic(2, 8, 1, quadratic=True).double() for _ in game.duals)
     for k, weight in enumerate([*critics.parameters(), *map.parameters()]):

@@ -22,8 +22,8 @@ from wgf.maps import Map
 from wgf.maps.integrate import Scheme
 from wgf.runs import FromRun
 from wgf.steppers import Stepper
+from wgf.steppers.anchors import Anchor
 from wgf.steppers.jko import WarmStart
-from wgf.steppers.saddle import Anchor
 from wgf.steppers.updates import Update
 from wgf.training import Recipe
 

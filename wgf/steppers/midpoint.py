@@ -10,9 +10,10 @@ from wgf.functionals.base import Functional
 from wgf.law import Law
 from wgf.maps.base import Map
 from wgf.maps.compose import Extrapolated
+from wgf.steppers.anchors import Previous
 from wgf.steppers.base import Info, State, Variational, pushed
 from wgf.steppers.crank_nicolson import CrankNicolson
-from wgf.steppers.saddle import Previous, SaddleJKO
+from wgf.steppers.saddle import SaddleJKO
 from wgf.training import Watch
 from wgf.tree import Tree
 

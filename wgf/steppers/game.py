@@ -1,0 +1,165 @@
+"""The game of a saddle step: what its map lowers and its critics raise, with the slopes of either."""
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from wgf import keys
+from wgf.autodiff import gradient
+from wgf.critics import ScalarField
+from wgf.fitting import DRAWS, worth
+from wgf.functionals.base import Dual, HasDual, HasVariation, OnSamples, Variation, weighted
+from wgf.law import Cloud
+from wgf.maps.base import Map
+from wgf.optimisers import gradients
+from wgf.steppers.anchors import Anchor
+from wgf.steppers.base import State, unique
+from wgf.steppers.fitted import Routed
+
+AHEAD = 2**20
+"""Numbers of images that critics are shown which are computed at once, but for one batch of more."""
+
+
+class _Part(NamedTuple):
+    """A term taken through its dual: its weight, the dual, the critic, and the weights of that which are trained."""
+
+    weight: float
+    dual: Dual
+    critic: ScalarField
+    trained: list[nn.Parameter]
+
+
+class _Seen(NamedTuple):
+    """Images of rows, n of them, and then draws of Γ."""
+
+    rows: Tensor
+    n: int
+
+    def split(self) -> tuple[Tensor, Tensor]:
+        """Images, draws."""
+        return self.rows[: self.n], self.rows[self.n :]
+
+    def rates(self, dual: Dual, factor: float, u: Tensor) -> Tensor:
+        """`factor` times the gradient of the dual's value in the outputs u of its critic at these rows."""
+        return dual.rates(u, *self.split(), factor)
+
+
+class Game:
+    """One step's value: E[cost]/τ + samples' energies + weighted duals."""
+
+    def __init__(self, routed: Routed, anchor: Anchor, state: State, tau: float, held: int, r1: float = 0.0) -> None:
+        self.anchor, self.held, self.tau, self.r1 = anchor, held, tau, r1
+        self.state, self.source = state, anchor.source(state)
+        self.rows = len(state.x) - held
+        self.plain = [
+            (weight, term) for weight, term, kind in routed if kind is OnSamples and isinstance(term, OnSamples)
+        ]
+        terms = [(weight, term) for weight, term, kind in routed if kind is HasDual and isinstance(term, HasDual)]
+        self.references = [term.reference(Cloud(state.x)) for _, term in terms]
+        self.duals: list[tuple[float, str, Dual]] = [
+            (weight, term.name, term.dual(reference))
+            for (weight, term), reference in zip(terms, self.references, strict=True)
+        ]
+
+    def join(self, map: Map, critics: nn.ModuleList) -> None:
+        """The players, once they exist."""
+        self.map, self.critics = map, critics
+        self.weights = [p for p in map.parameters() if p.requires_grad]
+        self.parts = [
+            _Part(weight, dual, critic, [p for p in critic.parameters() if p.requires_grad])
+            for (weight, _, dual), critic in zip(self.duals, critics, strict=True)
+            if isinstance(critic, ScalarField)
+        ]
+
+    @torch.no_grad()
+    def value(self, rows: Tensor, key: int) -> float:
+        self.map.redraw(key)
+        y, cost = self._moved(rows + self.held)
+        value = cost.mean() / self.tau
+        for weight, term in self.plain:
+            value = value + weight * term.energy(Cloud(y)).mean()
+        for part in self.parts:
+            value = value + part.weight * part.dual.descended(part.critic, y).mean()
+        return float(value)
+
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+        self.map.redraw(key)
+        at = rows + self.held
+        share = 1 / len(rows)
+
+        def pull(y: Tensor) -> Tensor:
+            slopes = [part.dual.slopes(part.critic, y, part.weight * share) for part in self.parts]
+            slopes += [term.slopes(Cloud(y), weight * share) for weight, term in self.plain]
+            return functools.reduce(torch.add, slopes)
+
+        map, x, old = self.map.on(rows), self.source[at], self.state.x[at]
+        return self.anchor.gradients(map, x, old, self.weights, pull, share / self.tau)
+
+    def seen(self, rows: Tensor, key: int) -> Iterator[tuple["_Seen", ...]]:
+        """The images of the rows and as many draws of each Γ: of many batches at once, for the map does not move."""
+        size = rows.shape[1]
+        for turn, part in enumerate(rows.split(max(1, AHEAD // (size * self.source.shape[1])))):
+            taken = part.flatten()
+            with torch.no_grad():
+                y = self.anchor.image(self.map.on(taken), self.source[taken + self.held]).unflatten(0, part.shape)
+            drawn = [self.draw(each.dual, len(taken), keys.fold(key, turn, k)) for k, each in enumerate(self.parts)]
+            both = [torch.cat([y, z.unflatten(0, part.shape)], 1).unbind() for z in drawn]
+            yield from (tuple(_Seen(at, size) for at in each) for each in zip(*both, strict=True))
+
+    def ascent(self, seen: tuple["_Seen", ...], key: int) -> list[Tensor]:
+        found: list[Tensor] = []
+        for k, (part, at) in enumerate(zip(self.parts, seen, strict=True)):
+            weight, dual, critic, trained = part
+            slopes = critic.gradients(at.rows, trained, functools.partial(at.rates, dual, -weight))
+            penalties, (y, z) = [], at.split()
+            if dual.penalty is not None:
+                penalties.append(weight * dual.penalty(critic, y, z, keys.fold(key, k)))
+            if self.r1:
+                steepness = gradient(critic, z, create_graph=True).square().sum(1).mean()
+                penalties.append(0.5 * self.r1 * steepness)
+            if penalties:
+                more = gradients(functools.reduce(torch.add, penalties), trained)
+                slopes = [slope + other for slope, other in zip(slopes, more, strict=True)]
+            found += slopes
+        return found
+
+    def variation(self, y: Tensor) -> Variation | None:
+        """δF/δρ at the law of the rows y by the critics as they stand: what the map descends, up to a constant."""
+        parts = [
+            (weight, Variation(functools.partial(dual.descended, critic), functools.partial(dual.slopes, critic)))
+            for weight, dual, critic, _ in self.parts
+        ]
+        for weight, term in self.plain:
+            if not isinstance(term, HasVariation):
+                return None
+            parts.append((weight, term.first_variation(Cloud(y))))
+        return weighted(parts)
+
+    @torch.no_grad()
+    def values(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Each dual's value, weight included, at the final map and critic, and the mass E_Γ[dρ/dΓ] of its critic.
+
+        On held rows and 16 times as many draws of Γ, 65,536 at least. The mass is 1 where Γ covers the particles and
+        the critic has converged. Where Γ is a box, the share of the rows that left it is reported too.
+        """
+        y, _ = self._moved(torch.arange(self.held, device=self.state.x.device))
+        seen: dict[str, float] = {}
+        measures: dict[str, float] = {}
+        for k, ((weight, name, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
+            assert isinstance(critic, ScalarField)
+            draws = max(DRAWS, 16 * self.held)
+            found = worth(dual, critic, y, draws, seed=keys.fold(self.state.key, self.state.step, 5, k))
+            name = unique(name, seen)
+            seen[name] = weight * found.value
+            measures |= found.measures(name)
+        return seen, measures
+
+    def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return self.anchor.cost(self.map.on(rows - self.held), self.source[rows], self.state.x[rows])
+
+    def draw(self, dual: Dual, n: int, key: int) -> Tensor:
+        """n rows of Γ, in the dtype and on the device of the particles."""
+        return dual.gamma.sample(n, keys.generator(key, device=dual.gamma.like.device)).to(self.state.x)
