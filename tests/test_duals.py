@@ -32,6 +32,7 @@ from wgf.functionals import (
     SquaredHellinger,
     TotalVariation,
 )
+from wgf.functionals.base import log_mean_exp
 from wgf.law import Box, Cloud, Gaussian
 from wgf.pearson import PearsonII
 from wgf.tree import load_tree, save_tree
@@ -453,3 +454,15 @@ def test_derivatives_need_a_mean():
     dual = DonskerVaradhan(PI).dual({})
     with pytest.raises(InputError, match="derivatives only where merge is a mean"):
         replace(dual, derivatives=lambda u, v: (1.0, 1.0))
+
+
+def test_closed_forms_that_do_not_fit_are_refused():
+    """Derivatives are those of a mean, and pushes those of a; numbers among them may be integers."""
+    dual = zoo.free().terms[0][1].dual(Entropy().reference(Cloud(zoo.randn(0, 50, 2))))
+    with pytest.raises(InputError, match="merge"):
+        replace(dual, merge=log_mean_exp)
+    with pytest.raises(InputError, match="pushes"):
+        replace(dual, push=lambda u, x: u)
+    z = zoo.randn(1, 9, 2)
+    whole = replace(dual, derivatives=lambda u, v: (1, v.exp()))
+    torch.testing.assert_close(whole.ratio(lambda x: x[:, 0], z), z[:, 0].exp())

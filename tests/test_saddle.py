@@ -12,7 +12,7 @@ from torch import Tensor
 
 from validation.gaussian import bures_squared, jko_step, symmetric_kl
 from wgf import autodiff, evolve, keys
-from wgf.critics import Critic
+from wgf.critics import Critic, FourierCritic
 from wgf.errors import Incompatible
 from wgf.flow import Path
 from wgf.functionals import (
@@ -28,7 +28,7 @@ from wgf.functionals import (
     PowerEntropy,
     Term,
 )
-from wgf.functionals.base import route
+from wgf.functionals.base import OnSamples, route
 from wgf.kernels import Power
 from wgf.law import Cloud, Gaussian
 from wgf.maps import Affine, Guided, Map, OTFlow, Residual
@@ -344,3 +344,76 @@ def test_a_frozen_weight_of_an_affine_map_stays():
     for weights, expected in (([map.matrix], both[:1]), ([map.shift], both[1:]), ([map.shift, map.matrix], both[::-1])):
         for one, other in zip(map.gradients(x, weights, torch.sin), expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+class Free(OTFlow):
+    """A motion that costs nothing."""
+
+    def transport(self, x, logdet=False):
+        return super().transport(x, logdet)._replace(cost=x.new_zeros(len(x)))
+
+
+class Level(Critic):
+    """A critic that is the same everywhere."""
+
+    def forward(self, x):
+        return self.network.layers[-1].bias.expand(len(x))
+
+
+class Flat(Term, OnSamples):
+    """A term that no particle feels."""
+
+    def energy(self, cloud):
+        return cloud.x.new_ones(len(cloud.x))
+
+
+def squares(x: Tensor) -> Tensor:
+    return x.square().sum(1)
+
+
+def slope_by_autograd(x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        return torch.autograd.grad(squares(leaf).sum(), leaf)[0]
+
+
+ODD: dict[str, tuple[Functional | Term, Map, Critic]] = {
+    "gradient by autograd": (
+        Entropy() + Potential(lambda x: x.square().sum(1), slope_by_autograd),
+        Affine(2),
+        Critic(2),
+    ),
+    "V without a graph": (
+        Entropy() + Potential(lambda x: squares(x.detach()), slope_by_autograd),
+        Affine(2),
+        Critic(2),
+    ),
+    "a constant term": (Entropy() + Flat(), Affine(2), Critic(2)),
+    "no cost": (zoo.free(), Free(2, 8, steps=2), Critic(2)),
+    "a level critic": (zoo.free(), Affine(2), Level(2)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_maps_descend_what_has_no_graph(name):
+    F, map, critic = ODD[name]
+    maker = SaddleJKO(map, critic, training=zoo.GAME, **zoo.POOL)
+    info = evolve(F, maker, zoo.start(), [0.1]).infos[0]
+    assert math.isfinite(info.dual["Entropy"])
+
+
+@pytest.mark.parametrize("critic", [Critic(2, 8, quadratic=True), FourierCritic(2, 8)], ids=["closed", "autograd"])
+def test_variations_of_critics_have_second_derivatives(critic):
+    """The closed slope has no graph: where one is wanted the value is differentiated twice."""
+    path = evolve(zoo.free(), SaddleJKO(Affine(2), critic, training=zoo.GAME, **zoo.POOL), zoo.start(), [0.1])
+    game = Game(routed(stepper(Previous()), zoo.free()), Previous(), path.state, 0.1, 40)
+    critics = torch.nn.ModuleList([copy.deepcopy(critic).double()])
+    for k, weight in enumerate(critics.parameters()):
+        weight.data = 0.5 * zoo.randn(k, *weight.shape)
+    game.join(Affine(2).double(), critics)
+    x = zoo.randn(0, 6, 2)
+    variation = game.variation(path.state.x)
+    _, hessian = autodiff.jacobian(lambda y: variation.gradient(y, create_graph=True), x)
+    _, expected = autodiff.jacobian(lambda y: autodiff.gradient(variation.value, y, create_graph=True), x)
+    assert not variation.gradient(x).requires_grad
+    torch.testing.assert_close(hessian, expected, rtol=1e-9, atol=1e-9)

@@ -247,6 +247,10 @@ class Box(Law):
         x = _points(x, self.low)
         return torch.where(self.holds(x), -self.log_volume, x.new_tensor(-math.inf))
 
+    def score(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Zero: the density is flat inside, and has no slope outside."""
+        return torch.zeros_like(_points(x, self.like))
+
     def holds(self, x: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
         """Whether x_i lies in the box, its faces included."""
         return ((x >= self.low) & (x <= self.high)).all(-1)

@@ -24,7 +24,10 @@ class FirstOrder(Protocol):
 
 
 class FusedAdam:
-    """Adam by torch's fused kernel; the class around it in torch takes twice its time where networks are small."""
+    """Adam by torch's fused kernel, for parameters of one dtype on one device.
+
+    The class around it in torch takes twice its time where networks are small.
+    """
 
     def __init__(self, parameters: list[nn.Parameter], betas: tuple[float, float]) -> None:
         self.parameters, self.betas = [p.detach() for p in parameters], betas

@@ -72,7 +72,7 @@ def study(quick: bool = False) -> Iterator[Report]:
 
 
 def _outcomes(name: str, splits: int) -> Iterable[Outcome]:
-    sampler = Nuts(log_density(), *((1000, 400) if name == "covtype" else (2000, 400)))
+    sampler = Nuts(log_density(), 2000, 400)
     for seed in range(splits):
         yield outcome(Split(name, seed), sampler)
 
@@ -99,7 +99,7 @@ def scheme(split: Split) -> tuple[Problem, Stepper, tuple[float, ...]]:
         return problem, variational_wgf(problem.dim, training=TRAINING, particles=PARTICLES), TAUS
     problem = split.whitened.flow(1.0)
     V = next(term for _, term in problem.F.terms if isinstance(term, Potential))
-    map, training = Guided(Residual(problem.dim, knots=13), V), replace(TRAINING, rate=1e-2)
+    map, training = Guided(Residual(problem.dim, knots=13), V), replace(TRAINING, iterations=300, rate=1e-2)
     return problem, variational_wgf(problem.dim, map, training=training, particles=PARTICLES), SKEWED
 
 

@@ -54,7 +54,7 @@ def by_hand(pool: Tensor, key: int) -> tuple[nn.Module, nn.Module]:
         x = pool[torch.arange(start, start + BATCH) % rows + HELD]
         with torch.no_grad():
             fake = map(x)
-        real = target.sample(BATCH, keys.generator(keys.fold(keys.fold(training, 1, k), 0)))
+        real = target.sample(BATCH, keys.generator(keys.fold(keys.fold(training, 1, k), 0, 0)))
         at_fake, at_real = critic(torch.cat([fake, real])).split(BATCH)
         loss = -(math.log(2) + logsigmoid(at_fake).mean() - (softplus(at_real) - math.log(2)).mean())
         second.zero_grad()

@@ -43,7 +43,8 @@ class ScalarField(nn.Module, ABC):
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             u = self(leaf)
-        return torch.autograd.grad(u, leaf, rates(u.detach()))[0]
+        g = rates(u.detach())
+        return torch.autograd.grad(u, leaf, g, materialize_grads=True)[0] if u.requires_grad else torch.zeros_like(x)
 
 
 BLOCK = 4096

@@ -87,6 +87,8 @@ class OnSamples(Kind, ABC):
         with torch.enable_grad():
             x = cloud.x.detach().requires_grad_()
             energies = self.energy(replace(cloud, x=x))
+            if not energies.requires_grad:  # constant
+                return torch.zeros_like(x)
             return torch.autograd.grad(energies, x, torch.full_like(energies, factor), materialize_grads=True)[0]
 
 
@@ -203,8 +205,8 @@ class Dual:
     ball that must hold ρ, outside of which nothing keeps the critic down; `felt`, where it is less work than a, is a up
     to what no critic changes; `derivatives`, where they are known in closed form and `merge` is a mean, are ∂a/∂u at
     u(x) and ∂b/∂u at u(z), either of them a number where it is constant; `pushes` (u, x) ↦ ∂p/∂u (n,) or a number and
-    ∂p/∂x (n, d), where they are known, p being what the map descends.
-    Raises: InputError for derivatives with another `merge`.
+    ∂p/∂x (n, d), where they are known and p, what the map descends, is a. Who replaces a replaces these three as well.
+    Raises: InputError for derivatives with another `merge`, and for pushes with a `push`.
     """
 
     gamma: Law
@@ -225,6 +227,8 @@ class Dual:
     def __post_init__(self) -> None:
         if self.derivatives is not None and self.merge is not average:
             raise InputError("a Dual takes derivatives only where merge is a mean; leave them out: autograd finds them")
+        if self.pushes is not None and self.push is not None:
+            raise InputError("a Dual takes pushes only where the map descends a; leave them out: autograd finds them")
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""
@@ -252,7 +256,8 @@ class Dual:
         return (self.push or self.a)(critic(x), x)
 
     def slopes(self, critic: "Differentiable", x: Float[Tensor, "n d"], factor: float = 1.0) -> Float[Tensor, "n d"]:
-        """`factor` times the gradient in x of `descended`."""
+        """`factor` times the gradient in x of `descended`, without a graph."""
+        x = x.detach()
         explicit: list[Tensor] = []
 
         def rates(u: Tensor) -> Tensor:
@@ -261,7 +266,7 @@ class Dual:
                 explicit.append(factor * to_x)
                 return factor * to_u if isinstance(to_u, Tensor) else torch.full_like(u, factor * to_u)
             with torch.enable_grad():
-                at_u, at_x = u.detach().requires_grad_(), x.detach().requires_grad_()
+                at_u, at_x = u.detach().requires_grad_(), x.clone().requires_grad_()
                 value = (self.push or self.a)(at_u, at_x)
                 found = torch.autograd.grad(value, [at_u, at_x], torch.full_like(value, factor), allow_unused=True)
             explicit.extend(each for each in found[1:] if each is not None)
@@ -278,7 +283,7 @@ class Dual:
         u = critic(z).detach()
         if self.derivatives is not None:
             down, up = (
-                u.new_tensor(part).expand_as(u) if isinstance(part, float) else part for part in self.derivatives(u, u)
+                part if isinstance(part, Tensor) else torch.full_like(u, part) for part in self.derivatives(u, u)
             )
         else:
             with torch.enable_grad():

@@ -39,7 +39,8 @@ class Potential(Term, OnSamples, HasVariation, OnShards):
     """F(ρ) = ∫ V dρ, with δF/δρ = V.
 
     Args: V, (n, d) -> (n,), differentiable by autograd, in the units of F; gradient, ∇V (n, d) -> (n, d), where it is
-    known in closed form (by default V.gradient, if V has one, and autograd otherwise); sampled_gradient, where V is a
+    known in closed form (by default V.gradient, if V has one, and autograd otherwise): particles and the maps of saddle
+    steps descend by it; sampled_gradient, where V is a
     sum over data, (rows, generator) -> an unbiased estimate of ∇V from so many rows (by default V.sampled_gradient, if
     V has one).
     """

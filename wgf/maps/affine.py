@@ -48,7 +48,9 @@ class Affine(Static):
         if type(self) is not Affine or len(weights) != 2 or weights[0] is not self.matrix:
             return super().gradients(x, weights, pull)
         with torch.no_grad():
-            g = pull(self.move(x))
+            y = self.move(x)
+        g = pull(y)
+        with torch.no_grad():
             return [outer(g, x - self.centre), g.sum(0)]
 
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:

@@ -72,7 +72,10 @@ class Map(nn.Module, ABC):
 
 
 class Static(Map):
-    """A map given by a formula: subclasses write `move` and `jacobian`, the rest follows."""
+    """A map given by a formula: subclasses write `move` and `jacobian`, the rest follows.
+
+    Its cost is ½|T(x) − x|²: steps rely on that, and do not ask `transport` for its slope.
+    """
 
     @abstractmethod
     def move(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

@@ -29,7 +29,6 @@ class Anchor(ABC):
     def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
         """T(x) and its cost per row, from the rows `old` where the particles stood."""
 
-    @abstractmethod
     def gradients(
         self,
         map: Map,
@@ -40,6 +39,12 @@ class Anchor(ABC):
         rate: float,
     ) -> list[Tensor]:
         """Of rate·Σ cost plus what has the slope pull(y) at the images y, in these weights of the map."""
+        with torch.enable_grad():
+            y, cost = self.cost(map, x, old)
+        outputs, slopes = [y], [pull(y.detach())]
+        if rate and cost.requires_grad:
+            outputs, slopes = [y, cost], [*slopes, torch.full_like(cost, rate)]
+        return list(torch.autograd.grad(outputs, weights, slopes, materialize_grads=True))
 
     def image(self, map: Map, x: Tensor) -> Tensor:
         """T(x) alone, which is all that critics see."""
@@ -79,10 +84,7 @@ class Previous(Anchor):
     ) -> list[Tensor]:
         if isinstance(map, Static):  # whose cost is ½|y − x|²
             return _anchored(map, x, x, weights, pull, rate)
-        with torch.enable_grad():
-            y, cost = self.cost(map, x, old)
-        slopes = [pull(y.detach()), torch.full_like(cost, rate)]
-        return list(torch.autograd.grad([y, cost], weights, slopes, materialize_grads=True))
+        return super().gradients(map, x, old, weights, pull, rate)
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return carried(state, map, memory)

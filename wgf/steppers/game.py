@@ -33,17 +33,17 @@ class _Part(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """Images of rows, n of them, and then draws of Γ."""
+    """Points that a critic is shown: n images, and then draws of Γ."""
 
-    rows: Tensor
+    points: Tensor
     n: int
 
     def split(self) -> tuple[Tensor, Tensor]:
         """Images, draws."""
-        return self.rows[: self.n], self.rows[self.n :]
+        return self.points[: self.n], self.points[self.n :]
 
     def rates(self, dual: Dual, factor: float, u: Tensor) -> Tensor:
-        """`factor` times the gradient of the dual's value in the outputs u of its critic at these rows."""
+        """`factor` times the gradient of the dual's value in the outputs u of its critic at these points."""
         return dual.rates(u, *self.split(), factor)
 
 
@@ -68,11 +68,10 @@ class Game:
         """The players, once they exist."""
         self.map, self.critics = map, critics
         self.weights = [p for p in map.parameters() if p.requires_grad]
-        self.parts = [
-            _Part(weight, dual, critic, [p for p in critic.parameters() if p.requires_grad])
-            for (weight, _, dual), critic in zip(self.duals, critics, strict=True)
-            if isinstance(critic, ScalarField)
-        ]
+        self.parts = []
+        for (weight, _, dual), critic in zip(self.duals, critics, strict=True):
+            assert isinstance(critic, ScalarField)
+            self.parts.append(_Part(weight, dual, critic, [p for p in critic.parameters() if p.requires_grad]))
 
     @torch.no_grad()
     def value(self, rows: Tensor, key: int) -> float:
@@ -101,19 +100,19 @@ class Game:
     def seen(self, rows: Tensor, key: int) -> Iterator[tuple["_Seen", ...]]:
         """The images of the rows and as many draws of each Γ: of many batches at once, for the map does not move."""
         size = rows.shape[1]
-        for turn, part in enumerate(rows.split(max(1, AHEAD // (size * self.source.shape[1])))):
-            taken = part.flatten()
+        for turn, batches in enumerate(rows.split(max(1, AHEAD // (size * self.source.shape[1])))):
+            taken = batches.flatten()
             with torch.no_grad():
-                y = self.anchor.image(self.map.on(taken), self.source[taken + self.held]).unflatten(0, part.shape)
-            drawn = [self.draw(each.dual, len(taken), keys.fold(key, turn, k)) for k, each in enumerate(self.parts)]
-            both = [torch.cat([y, z.unflatten(0, part.shape)], 1).unbind() for z in drawn]
+                y = self.anchor.image(self.map.on(taken), self.source[taken + self.held]).unflatten(0, batches.shape)
+            drawn = [self.draw(part.dual, len(taken), keys.fold(key, turn, k)) for k, part in enumerate(self.parts)]
+            both = [torch.cat([y, z.unflatten(0, batches.shape)], 1).unbind() for z in drawn]
             yield from (tuple(_Seen(at, size) for at in each) for each in zip(*both, strict=True))
 
     def ascent(self, seen: tuple["_Seen", ...], key: int) -> list[Tensor]:
         found: list[Tensor] = []
         for k, (part, at) in enumerate(zip(self.parts, seen, strict=True)):
             weight, dual, critic, trained = part
-            slopes = critic.gradients(at.rows, trained, functools.partial(at.rates, dual, -weight))
+            slopes = critic.gradients(at.points, trained, functools.partial(at.rates, dual, -weight))
             penalties, (y, z) = [], at.split()
             if dual.penalty is not None:
                 penalties.append(weight * dual.penalty(critic, y, z, keys.fold(key, k)))
