@@ -32,7 +32,7 @@ from wgf.functionals import (
     SquaredHellinger,
     TotalVariation,
 )
-from wgf.functionals.base import log_mean_exp
+from wgf.functionals.dual import log_mean_exp
 from wgf.law import Box, Cloud, Gaussian
 from wgf.pearson import PearsonII
 from wgf.tree import load_tree, save_tree

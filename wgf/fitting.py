@@ -12,7 +12,8 @@ from torch import Tensor
 from wgf import checks, keys
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
-from wgf.functionals.base import Dual, Pointwise
+from wgf.functionals.base import Pointwise
+from wgf.functionals.dual import Dual
 from wgf.training import Adam, Recipe, Watch, never
 
 DRAWS = 65_536

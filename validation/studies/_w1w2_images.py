@@ -11,7 +11,7 @@ from validation.studies._motions import Motion, motion
 from wgf import Alternate, Critic, Empirical, Gaussian, OTFlow, Previous, SaddleJKO, evolve
 from wgf.data import Mnist
 from wgf.functionals import DonskerVaradhan, Lipschitz
-from wgf.functionals.base import log_mean_exp
+from wgf.functionals.dual import log_mean_exp
 from wgf.maps import Euler, PotentialFlow
 from wgf.observers import Observer
 from wgf.optimality import optimality

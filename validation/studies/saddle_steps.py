@@ -1,13 +1,12 @@
 """What a step of the saddle stepper costs after many: the stored pool against replaying every map from ρ₀."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from validation.report import Context, Report, at_least, at_most
 from validation.studies._plots import axes, finish
@@ -41,35 +40,16 @@ class Replayed(Previous):
     def source(self, state: State) -> Tensor:
         return Base().source(state)
 
-    def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
-        x = self._replayed(x)
-        return super().cost(map, x, x)
-
-    def gradients(
-        self,
-        map: Map,
-        x: Tensor,
-        old: Tensor,
-        weights: list[nn.Parameter],
-        pull: Callable[[Tensor], Tensor],
-        rate: float,
-    ) -> list[Tensor]:
-        x = self._replayed(x)
-        return Previous().gradients(map, x, x, weights, pull, rate)
-
-    def image(self, map: Map, x: Tensor) -> Tensor:
-        return super().image(map, self._replayed(x))
+    @torch.no_grad()
+    def brought(self, x: Tensor) -> Tensor:
+        for earlier in self.maps:
+            x = earlier(x)
+        return x
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         after = super().advance(state, map, memory)
         self.maps.append(map)
         return after
-
-    @torch.no_grad()
-    def _replayed(self, x: Tensor) -> Tensor:
-        for earlier in self.maps:
-            x = earlier(x)
-        return x
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """Functionals: what flows downhill."""
 
 from wgf.functionals.base import (
-    Dual,
     Functional,
     HasDual,
     HasNoise,
@@ -17,6 +16,7 @@ from wgf.functionals.base import (
 )
 from wgf.functionals.blob import Blob
 from wgf.functionals.divergence import KL, DonskerVaradhan, FDivergence, Hinge
+from wgf.functionals.dual import Dual
 from wgf.functionals.entropy import Entropy, PowerEntropy
 from wgf.functionals.family import (
     Alpha,

@@ -3,7 +3,8 @@
 import torch
 
 from wgf.errors import InputError
-from wgf.functionals.base import Dual, Functional, HasDual, Pointwise, Term, log_mean_exp
+from wgf.functionals.base import Functional, HasDual, Pointwise, Term
+from wgf.functionals.dual import Dual, log_mean_exp
 from wgf.functionals.entropy import Entropy
 from wgf.functionals.family import F
 from wgf.functionals.potential import Potential, SampledGradient

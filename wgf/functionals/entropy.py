@@ -10,7 +10,8 @@ from torch.nn.functional import softplus
 
 from wgf import checks
 from wgf.errors import InputError
-from wgf.functionals.base import Dual, HasDual, HasNoise, OnAbsoluteDensity, OnDensity, Term, log_mean_exp
+from wgf.functionals.base import HasDual, HasNoise, OnAbsoluteDensity, OnDensity, Term
+from wgf.functionals.dual import Dual, log_mean_exp
 from wgf.law import Box, Cloud, Gaussian, moments
 from wgf.pearson import PearsonII
 from wgf.pooled import cover, covering

@@ -8,8 +8,9 @@ from torch import Tensor
 from wgf import checks, keys
 from wgf.autodiff import gradient
 from wgf.errors import Incompatible
-from wgf.functionals.base import Dual, HasDual, Pointwise, Term
+from wgf.functionals.base import HasDual, Pointwise, Term
 from wgf.functionals.divergence import DonskerVaradhan, FDivergence
+from wgf.functionals.dual import Dual
 from wgf.law import Cloud
 from wgf.tree import Tree
 

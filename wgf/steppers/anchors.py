@@ -25,9 +25,17 @@ class Anchor(ABC):
     def source(self, state: State) -> Tensor:
         """The rows (N, d) that the map acts on."""
 
+    def brought(self, x: Tensor) -> Tensor:
+        """Rows of the source as the map meets them; by default as they are."""
+        return x
+
     @abstractmethod
     def cost(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
         """T(x) and its cost per row, from the rows `old` where the particles stood."""
+
+    def from_rows(self, map: Map, x: Tensor, old: Tensor) -> Tensor | None:
+        """The rows r with cost ½|T(x) − r|²; None where only the map knows what it costs."""
+        return None
 
     def gradients(
         self,
@@ -39,16 +47,15 @@ class Anchor(ABC):
         rate: float,
     ) -> list[Tensor]:
         """Of rate·Σ cost plus what has the slope pull(y) at the images y, in these weights of the map."""
+        rows = self.from_rows(map, x, old)
+        if rows is not None:
+            return map.gradients(x, weights, lambda y: pull(y).add(y - rows, alpha=rate) if rate else pull(y))
         with torch.enable_grad():
             y, cost = self.cost(map, x, old)
         outputs, slopes = [y], [pull(y.detach())]
         if rate and cost.requires_grad:
             outputs, slopes = [y, cost], [*slopes, torch.full_like(cost, rate)]
         return list(torch.autograd.grad(outputs, weights, slopes, materialize_grads=True))
-
-    def image(self, map: Map, x: Tensor) -> Tensor:
-        """T(x) alone, which is all that critics see."""
-        return map(x)
 
     @abstractmethod
     def advance(self, state: State, map: Map, memory: Tree) -> State:
@@ -73,18 +80,8 @@ class Previous(Anchor):
         moved = map.transport(x)
         return moved.y, moved.cost
 
-    def gradients(
-        self,
-        map: Map,
-        x: Tensor,
-        old: Tensor,
-        weights: list[nn.Parameter],
-        pull: Callable[[Tensor], Tensor],
-        rate: float,
-    ) -> list[Tensor]:
-        if isinstance(map, Static):  # whose cost is ½|y − x|²
-            return _anchored(map, x, x, weights, pull, rate)
-        return super().gradients(map, x, old, weights, pull, rate)
+    def from_rows(self, map: Map, x: Tensor, old: Tensor) -> Tensor | None:
+        return x if isinstance(map, Static) else None
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         return carried(state, map, memory)
@@ -112,16 +109,8 @@ class Base(Anchor):
         y = map.transport(x).y
         return y, half_square(y - old)
 
-    def gradients(
-        self,
-        map: Map,
-        x: Tensor,
-        old: Tensor,
-        weights: list[nn.Parameter],
-        pull: Callable[[Tensor], Tensor],
-        rate: float,
-    ) -> list[Tensor]:
-        return _anchored(map, x, old, weights, pull, rate)
+    def from_rows(self, map: Map, x: Tensor, old: Tensor) -> Tensor | None:
+        return old
 
     def advance(self, state: State, map: Map, memory: Tree) -> State:
         fresh = None if state.logdet is None else torch.zeros_like(state.logdet)
@@ -129,15 +118,3 @@ class Base(Anchor):
 
     def law(self, previous: Law, base: Law, info: Info) -> Law:
         return pushed(base, info)
-
-
-def _anchored(
-    map: Map, x: Tensor, old: Tensor, weights: list[nn.Parameter], pull: Callable[[Tensor], Tensor], rate: float
-) -> list[Tensor]:
-    """With the cost ½|y − old|²."""
-
-    def whole(y: Tensor) -> Tensor:
-        slope = pull(y)
-        return slope.add(y - old, alpha=rate) if rate else slope
-
-    return map.gradients(x, weights, whole)

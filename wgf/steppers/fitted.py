@@ -12,7 +12,8 @@ from wgf import keys
 from wgf.critics import ScalarField
 from wgf.errors import Incompatible
 from wgf.fitting import fit, settle, suits
-from wgf.functionals.base import Dual, HasDual, HasVariation, Term, Variation, weighted
+from wgf.functionals.base import HasDual, HasVariation, Term, Variation, weighted
+from wgf.functionals.dual import Dual
 from wgf.law import Cloud
 from wgf.steppers.base import State
 from wgf.steppers.jko import remember

@@ -11,7 +11,8 @@ from wgf import keys
 from wgf.autodiff import gradient
 from wgf.critics import ScalarField
 from wgf.fitting import DRAWS, worth
-from wgf.functionals.base import Dual, HasDual, HasVariation, OnSamples, Variation, weighted
+from wgf.functionals.base import HasDual, HasVariation, OnSamples, Variation, weighted
+from wgf.functionals.dual import Dual
 from wgf.law import Cloud
 from wgf.maps.base import Map
 from wgf.optimisers import gradients
@@ -20,7 +21,7 @@ from wgf.steppers.base import State, unique
 from wgf.steppers.fitted import Routed
 
 AHEAD = 2**20
-"""Numbers of images that critics are shown which are computed at once, but for one batch of more."""
+"""Numbers of images computed at once for critics to see, where one batch has no more."""
 
 
 class _Part(NamedTuple):
@@ -94,7 +95,7 @@ class Game:
             slopes += [term.slopes(Cloud(y), weight * share) for weight, term in self.plain]
             return functools.reduce(torch.add, slopes)
 
-        map, x, old = self.map.on(rows), self.source[at], self.state.x[at]
+        map, x, old = self.map.on(rows), self.anchor.brought(self.source[at]), self.state.x[at]
         return self.anchor.gradients(map, x, old, self.weights, pull, share / self.tau)
 
     def seen(self, rows: Tensor, key: int) -> Iterator[tuple["_Seen", ...]]:
@@ -103,7 +104,7 @@ class Game:
         for turn, batches in enumerate(rows.split(max(1, AHEAD // (size * self.source.shape[1])))):
             taken = batches.flatten()
             with torch.no_grad():
-                y = self.anchor.image(self.map.on(taken), self.source[taken + self.held]).unflatten(0, batches.shape)
+                y = self.map.on(taken)(self.anchor.brought(self.source[taken + self.held])).unflatten(0, batches.shape)
             drawn = [self.draw(part.dual, len(taken), keys.fold(key, turn, k)) for k, part in enumerate(self.parts)]
             both = [torch.cat([y, z.unflatten(0, batches.shape)], 1).unbind() for z in drawn]
             yield from (tuple(_Seen(at, size) for at in each) for each in zip(*both, strict=True))
@@ -157,7 +158,9 @@ class Game:
         return seen, measures
 
     def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.anchor.cost(self.map.on(rows - self.held), self.source[rows], self.state.x[rows])
+        return self.anchor.cost(
+            self.map.on(rows - self.held), self.anchor.brought(self.source[rows]), self.state.x[rows]
+        )
 
     def draw(self, dual: Dual, n: int, key: int) -> Tensor:
         """n rows of Γ, in the dtype and on the device of the particles."""
