@@ -13,7 +13,7 @@ from torch import Tensor
 from validation.gaussian import bures_squared, jko_step, symmetric_kl
 from wgf import autodiff, evolve, keys
 from wgf.critics import Critic, FourierCritic
-from wgf.errors import Incompatible
+from wgf.errors import Incompatible, InputError
 from wgf.flow import Path
 from wgf.functionals import (
     Entropy,
@@ -417,3 +417,21 @@ def test_variations_of_critics_have_second_derivatives(critic):
     _, expected = autodiff.jacobian(lambda y: autodiff.gradient(variation.value, y, create_graph=True), x)
     assert not variation.gradient(x).requires_grad
     torch.testing.assert_close(hessian, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("ahead", [1, 2**20])
+def test_no_two_critics_and_no_two_batches_see_the_same_draws(ahead, monkeypatch):
+    monkeypatch.setattr(games, "AHEAD", ahead)
+    F = DIVERGENCE + 0.5 * DIVERGENCE
+    state = stepper(Previous()).init(F, zoo.start(), 0)
+    game = Game(routed(stepper(Previous()), F), Previous(), state, 0.5, 40)
+    game.join(Affine(2).double(), torch.nn.ModuleList(Critic(2, 8).double() for _ in range(2)))
+    seen = [at.split()[1] for key in (7, 8) for batch in game.seen(torch.arange(60).view(3, 20), key) for at in batch]
+    assert len(seen) == 12
+    assert len(torch.cat(seen).unique(dim=0)) == 12 * 20
+
+
+def test_a_gradient_of_another_shape_is_refused():
+    F = Entropy() + Potential(squares, lambda x: x[:, :1])
+    with pytest.raises(InputError, match=r"gradient of V must keep the shape \(n, 2\), but gave \(3, 1\)"):
+        evolve(F, stepper(Previous()), zoo.start(), [0.1])

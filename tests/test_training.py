@@ -329,6 +329,39 @@ def test_a_game_that_recovers_restores_both_players_and_halves_both_rates():
     torch.testing.assert_close(seen[30:].diff(dim=0), torch.tensor([[-0.05, 0.1]]).expand(29, 2), rtol=1e-4, atol=0)
 
 
+class Keyed(Slope):
+    """One that notes its keys, and where y stands before its moves."""
+
+    def __init__(self, x: Point, y: Point) -> None:
+        super().__init__(x, y)
+        self.keys, self.stood = [], []
+
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+        self.keys.append(key)
+        return super().descent(rows, key)
+
+    def seen(self, rows: Tensor, key: int) -> Sequence[Tensor]:
+        self.keys.append(key)
+        return super().seen(rows, key)
+
+    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
+        self.keys.append(key)
+        self.stood.append(self.y.item())
+        return super().ascent(seen, key)
+
+
+def test_no_key_serves_twice_and_refitting_slows_down():
+    """Moves of y have the length of its rate: of a refit's, critic_rate · max(½(1 + cos πk/R), final)."""
+    x, y = Point(0.0), Point(0.0)
+    game = Keyed(x, y)
+    recipe = Alternate(4, inner=2, refit=5, batch=8, critic_rate=0.1, final=0.3, averaging=0.0)
+    saddle(game, x, y, recipe, 0, never)
+    assert len(set(game.keys)) == len(game.keys) == 4 + 4 + 8 + 3 + 5
+    moves = torch.tensor([*game.stood[8:], y.w.item()]).diff()
+    expected = torch.tensor([0.1 * max(0.5 * (1 + math.cos(math.pi * k / 5)), 0.3) for k in range(5)])
+    torch.testing.assert_close(moves, expected, rtol=1e-3, atol=0)
+
+
 class Watched(Quadratic):
     """One that notes which players' weights want gradients while the map moves, and breaks at its move `last`."""
 

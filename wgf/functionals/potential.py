@@ -71,12 +71,19 @@ class Potential(Term, OnSamples, HasVariation, OnShards):
         return Variation(self.V, self.gradient)
 
     def probe(self, x: Float[Tensor, "n d"]) -> None:
-        """Raise InputError, in one sentence, where V does not map these rows to one number each."""
+        """Raise InputError, in one sentence, where V does not map these rows to one number each, or its gradient to one
+        row each."""
         try:
             value = self.V(x)
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             first = str(error).strip().partition("\n")[0]
             raise InputError(f"V cannot be evaluated on particles in {x.shape[1]} dimensions: {first}") from error
         if not isinstance(value, Tensor) or value.shape != x.shape[:1]:
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"V must map (n, {x.shape[1]}) to (n,), but gave {shape} for {len(x)} rows")
+            raise InputError(f"V must map (n, {x.shape[1]}) to (n,), but gave {_shape(value)} for {len(x)} rows")
+        slope = x if self.gradient is None else self.gradient(x)
+        if not isinstance(slope, Tensor) or slope.shape != x.shape:
+            raise InputError(f"the gradient of V must keep the shape (n, {x.shape[1]}), but gave {_shape(slope)}")
+
+
+def _shape(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
