@@ -98,7 +98,7 @@ def _with_quadratic(y: Tensor, x: Tensor, quadratic: Sequence[Tensor]) -> Tensor
     if not quadratic:
         return y
     bend, slope = quadratic
-    return y.add_(torch.addmm(slope, x, bend, alpha=0.5).mul_(x).sum(1, keepdim=True))
+    return y.addmm_(torch.addmm(slope, x, bend, alpha=0.5).mul_(x), x.new_ones(x.shape[1], 1))
 
 
 def _pull_quadratic(
@@ -149,7 +149,7 @@ NARROW = 8
 
 def outer(g: Tensor, x: Tensor) -> Tensor:
     """gᵀx."""
-    return (x.T @ g).T.contiguous() if x.shape[1] <= NARROW else g.T @ x
+    return (x.T @ g).T.contiguous() if x.shape[1] <= NARROW < g.shape[1] else g.T @ x
 
 
 def narrow(g: Tensor, W: Tensor) -> Tensor:

@@ -102,11 +102,11 @@ class Adam(Recipe):
         best_score = score if math.isfinite(score) else math.inf
         rate, retries, iteration, since = self.rate, 0, 0, 0
         optimiser = FusedAdam(parameters, self.betas)
-        every = max(1, self.iterations // self.checks)
+        first, every = keys.fold(key), max(1, self.iterations // self.checks)
         while iteration < self.iterations:
             scale = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
             loss = objective.loss(
-                _slices(objective.rows, self.batch, key, iteration, 1, parameters[0].device)[0],
+                _slices(objective.rows, self.batch, first, iteration, 1, parameters[0].device)[0],
                 keys.fold(key, iteration),
             )
             optimiser.step(gradients(loss, parameters), rate * scale)
@@ -246,14 +246,14 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     averages, kept = [_copies(p) for p in players], [_copies(p) for p in players]
     rates, retries, began, curve = [recipe.rate, recipe.critic_rate], 0, time.perf_counter(), []
     device, every, iteration = players[0][0].device, max(1, recipe.iterations // 20), 0
-    optimisers = _optimisers(players, recipe)
+    optimisers, row = _optimisers(players, recipe), keys.fold(key)
 
     def move(player: int, round: int, scale: float, slopes: list[Tensor]) -> None:
         optimisers[player].step(slopes, rates[player] * scale)
         _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
 
     def batches(round: int, count: int = 1) -> Tensor:
-        return _slices(game.rows, recipe.batch, key, round, count, device)
+        return _slices(game.rows, recipe.batch, row, round, count, device)
 
     def ascend(scales: Sequence[float], first: int) -> None:
         """The moves of the critics from round `first` on, while the map stands."""
@@ -310,12 +310,12 @@ def _optimisers(players: Sequence[list[nn.Parameter]], recipe: Alternate) -> lis
     return [TorchOptimiser(p, recipe.optimiser) if recipe.optimiser else FusedAdam(p, recipe.betas) for p in players]
 
 
-def _slices(rows: int, batch: int, key: int, round: int, count: int, device: torch.device) -> Tensor:
-    """`count` batches (count, batch) of consecutive rows from a start that the key draws: pools are independent rows,
-    so epochs beat redrawing."""
+def _slices(rows: int, batch: int, first: int, round: int, count: int, device: torch.device) -> Tensor:
+    """`count` batches (count, batch) of consecutive rows, round 0 from row `first`, modulo `rows`, on: pools are
+    independent rows, so epochs beat redrawing."""
     if batch >= rows:
         return torch.arange(rows, device=device).expand(count, rows)
-    start = (keys.fold(key) + round * batch) % rows
+    start = (first + round * batch) % rows
     taken = torch.arange(start, start + count * batch, device=device).view(count, batch)
     return taken if start + count * batch <= rows else taken % rows
 
