@@ -13,7 +13,7 @@ from wgf.functionals import FDivergence, KullbackLeibler, Lipschitz
 from wgf.maps import Euler, PotentialFlow
 from wgf.methods import w1w2_flow
 
-ROWS, REPETITIONS, BLUR, P = 1000, 20, 0.1, 2
+ROWS, REPETITIONS, BLUR, P = 1000, 80, 0.1, 2
 """Of the Sinkhorn divergence, in units of the data's scale: the root mean variance of the plane's coordinates."""
 
 DRAWN, PATHS = 100_000, 4000
