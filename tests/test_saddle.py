@@ -1,6 +1,7 @@
 """The saddle stepper: the exact JKO step through a critic, from both anchors; Γ and critics as part of the state."""
 
 import copy
+import functools
 import math
 from dataclasses import replace
 from typing import ClassVar
@@ -88,6 +89,47 @@ def test_without_a_price_on_motion_one_step_is_a_generative_model(anchor):
     path = evolve(DIVERGENCE, long, zoo.start(), [1e6], seed=0)
     assert float(symmetric_kl(fitted(path)[1], TARGET)) < 0.01
     assert path.energy[1] < 0.02
+
+
+class Clipped(torch.optim.RMSprop):
+    """It writes on the gradients that it is given."""
+
+    def step(self, closure=None):
+        torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 1.0)
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("factory", [torch.optim.RMSprop, Clipped, functools.partial(torch.optim.SGD, lr=1)])
+@pytest.mark.parametrize("critic", [Critic(2, 24, 1), FourierCritic(2, 24)], ids=["closed", "autograd"])
+def test_a_factory_makes_the_optimisers(factory, critic):
+    made = []
+
+    def told(parameters):
+        made.append(factory(parameters))
+        return made[-1]
+
+    training = replace(GAME, iterations=20, refit=0, optimiser=told)
+    path = evolve(zoo.free(), replace(stepper(Previous()), critic=critic, training=training), zoo.start(), [0.5])
+    assert [type(each) for each in made] == 2 * [type(made[0])]
+    assert float(bures_squared(*fitted(path))) > 1e-4
+    assert made[0].param_groups[0]["lr"] == pytest.approx(
+        GAME.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(0.95 * math.pi)))
+    )
+
+
+@pytest.mark.parametrize("factory", [torch.optim.LBFGS, list])
+def test_a_factory_of_something_else_is_refused(factory):
+    odd = replace(stepper(Previous()), training=replace(GAME, optimiser=factory))
+    with pytest.raises(InputError, match="torch optimiser that needs gradients only, got (LBFGS|list)"):
+        evolve(zoo.free(), odd, zoo.start(), [0.5])
+
+
+def test_torchs_adam_by_a_factory_is_the_one_of_the_default():
+    short = replace(GAME, iterations=20, refit=5)
+    taken = [short, replace(short, optimiser=functools.partial(torch.optim.Adam, betas=short.betas))]
+    laws = [fitted(evolve(zoo.free(), replace(stepper(Previous()), training=t), zoo.start(), [0.5]))[1] for t in taken]
+    assert torch.allclose(laws[0].mean, laws[1].mean, rtol=1e-9)
+    assert torch.allclose(laws[0].covariance, laws[1].covariance, rtol=1e-9)
 
 
 def test_a_critic_knows_the_functional_and_never_more():
