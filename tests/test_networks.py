@@ -227,9 +227,10 @@ def test_a_critic_starts_at_zero_and_reads_standardised_rows():
     assert {"mean", "scale"} <= set(critic.state_dict())  # saved with the weights
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("dim", [2, 9])
-def test_a_perceptron_with_a_quadratic_part_has_its_gradients_once_and_twice(dim):
-    shapes = [(4, dim), (5, dim), (5,), (1, 5), (1,), (dim, dim), (dim,)]
+def test_a_perceptron_with_a_quadratic_part_has_its_gradients_once_and_twice(dim, outputs):
+    shapes = [(4, dim), (5, dim), (5,), (outputs, 5), (outputs,), (dim, dim), (dim,)]
     x, *parameters = (zoo.randn(k, *shape).requires_grad_() for k, shape in enumerate(shapes))
 
     def value(x: Tensor, *parameters: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from wgf.functionals import (
 )
 from wgf.functionals.base import OnSamples, route
 from wgf.kernels import Power
-from wgf.law import Cloud, Gaussian
+from wgf.law import Cloud, Gaussian, Mixture
 from wgf.maps import Affine, Guided, Map, OTFlow, Residual
 from wgf.steppers import Base, Midpoint, Previous, SaddleJKO, State
 from wgf.steppers import game as games
@@ -120,7 +120,7 @@ def test_a_factory_makes_the_optimisers(factory, critic):
 @pytest.mark.parametrize("factory", [torch.optim.LBFGS, list])
 def test_a_factory_of_something_else_is_refused(factory):
     odd = replace(stepper(Previous()), training=replace(GAME, optimiser=factory))
-    with pytest.raises(InputError, match="torch optimiser that needs gradients only, got (LBFGS|list)"):
+    with pytest.raises(InputError, match=r"torch optimiser that needs gradients only, got (LBFGS|list)"):
         evolve(zoo.free(), odd, zoo.start(), [0.5])
 
 
@@ -336,6 +336,7 @@ DESCENTS: dict[str, tuple[Functional, Anchor, Map, float]] = {
     "base": (2.0 * Entropy() + 0.3 * zoo.V(), Base(), Affine(2), 0.5),
     "no cost": (Entropy() + zoo.V(), Previous(), Affine(2), math.inf),
     "residual": (Entropy(centres=3) + Potential(lambda x: x.pow(4).sum(1)), Previous(), Residual(2, 8), 0.5),
+    "modes": (Entropy(centres=2) + zoo.V(), Previous(), Residual(2, 8), 0.5),
     "motion": (Entropy(tight=True) + zoo.V(), Previous(), OTFlow(2, 8, steps=2), 0.5),
     "motion, base": (Entropy() + zoo.V(), Base(), OTFlow(2, 8, steps=2), 0.5),
     "guided": (Entropy() + zoo.V(), Previous(), Guided(Residual(2, 8), zoo.bumpy), 0.5),
@@ -353,9 +354,11 @@ DESCENTS: dict[str, tuple[Functional, Anchor, Map, float]] = {
 def test_maps_descend_the_value(name):
     """The gradients of E[cost]/τ + Σ w E V + Σ w E p(u), written out as one loss for autograd; that is the value."""
     F, anchor, map, tau = DESCENTS[name]
+    start = Mixture([Gaussian(zoo.doubles(3 * k, 0), zoo.EYE) for k in (-1, 1)]) if name == "modes" else zoo.start()
     maker = replace(stepper(anchor), critic=Critic(2, 8, 1, quadratic=True), map=map)
-    state = replace(maker.init(F, zoo.start(), 0), x=zoo.start().sample(N, keys.generator(5)))
+    state = replace(maker.init(F, start, 0), x=start.sample(N, keys.generator(5)))
     game = Game(routed(maker, F), anchor, state, tau, maker.kept)
+    assert isinstance(game.duals[0][2].gamma, Mixture) == (name == "modes")
     map = copy.deepcopy(map).double()
     critics = torch.nn.ModuleList(Critic(2, 8, 1, quadratic=True).double() for _ in game.duals)
     for k, weight in enumerate([*critics.parameters(), *map.parameters()]):

@@ -75,5 +75,5 @@ class TorchOptimiser:
         """One step of the optimiser, with this as its learning rate."""
         self.optimiser.param_groups[0]["lr"] = rate
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient.clone() if gradient.is_inference() else gradient  # which optimisers write on
+            parameter.grad = gradient
         self.optimiser.step()

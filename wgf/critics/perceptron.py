@@ -65,7 +65,7 @@ class Critic(ScalarField):
         layers, quadratic = self.network.weights, self._quadratic
         if type(self) is not Critic or not _same(weights, [*quadratic, *layers]):
             return super().gradients(x, weights, rates)
-        with torch.inference_mode():  # an eighth less time than no_grad's where layers are small
+        with torch.no_grad():
             found = weight_gradients(self._standard(x), self.network.activation, layers, quadratic, rates)
         return [*found[len(layers) :], *found[: len(layers)]]
 
@@ -74,10 +74,9 @@ class Critic(ScalarField):
         if type(self) is not Critic:
             return super().slopes(x, rates)
         network = self.network
-        with torch.inference_mode():
+        with torch.no_grad():
             y = self._standard(x)
-            found = input_gradients(y, network.activation, network.weights, self._quadratic, rates)
-        return found / self.scale
+            return input_gradients(y, network.activation, network.weights, self._quadratic, rates).div_(self.scale)
 
     def _standard(self, x: Tensor) -> Tensor:
         return (x - self.mean).div_(self.scale)

@@ -95,8 +95,8 @@ class Dual:
             for part, slope, share in ((found[:n], up, factor / n), (found[n:], down, -factor / m)):
                 torch.mul(slope, share, out=part) if isinstance(slope, Tensor) else part.fill_(slope * share)
             return found
-        with torch.inference_mode(False), torch.enable_grad():
-            u = u.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            u = u.detach().requires_grad_()
             at_x, at_z = u.split((n, m))
             gained = (self.felt or self.a)(at_x, x).mean() - self.merge(self.b(at_z, z))
             return factor * torch.autograd.grad(gained, u)[0]
@@ -115,8 +115,8 @@ class Dual:
                 to_u, to_x = self.pushes(u, x)
                 explicit.append(factor * to_x)
                 return factor * to_u if isinstance(to_u, Tensor) else torch.full_like(u, factor * to_u)
-            with torch.inference_mode(False), torch.enable_grad():
-                at_u, at_x = u.detach().clone().requires_grad_(), x.clone().requires_grad_()
+            with torch.enable_grad():
+                at_u, at_x = u.detach().requires_grad_(), x.clone().requires_grad_()
                 value = (self.push or self.a)(at_u, at_x)
                 found = torch.autograd.grad(value, [at_u, at_x], torch.full_like(value, factor), allow_unused=True)
             explicit.extend(each for each in found[1:] if each is not None)
