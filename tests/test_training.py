@@ -362,6 +362,36 @@ def test_no_key_serves_twice_and_refitting_slows_down():
     torch.testing.assert_close(moves, expected, rtol=1e-3, atol=0)
 
 
+class Roomy(Slope):
+    """One of 64 rows that notes those of its players' moves."""
+
+    rows = 64
+
+    def __init__(self, x: Point, y: Point) -> None:
+        super().__init__(x, y)
+        self.of_x, self.of_y = [], []
+
+    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+        self.of_x.append(rows)
+        return super().descent(rows, key)
+
+    def seen(self, rows: Tensor, key: int) -> Sequence[Tensor]:
+        self.of_y.append(rows)
+        return super().seen(rows, key)
+
+
+def test_batches_of_a_game_cover_the_rows_evenly_from_where_the_key_says():
+    starts = set()
+    for key in range(4):
+        x, y = Point(0.0), Point(0.0)
+        game = Roomy(x, y)
+        saddle(game, x, y, Alternate(8, inner=3, refit=0, batch=24), key, never)
+        for rows, times in ((torch.stack(game.of_x), 3), (torch.cat(game.of_y), 9)):
+            assert torch.bincount(rows.flatten(), minlength=64).tolist() == [times] * 64
+        starts.add(game.of_x[0][0].item())
+    assert len(starts) > 1
+
+
 class Watched(Quadratic):
     """One that notes which players' weights want gradients while the map moves, and breaks at its move `last`."""
 

@@ -145,7 +145,7 @@ def pulled(
 
 
 NARROW = 8
-"""Products of many columns with no more than this are taken transposed, which on a CPU takes a fifth of the time."""
+"""Products with no more columns than this, of factors with more, are taken transposed: on a CPU a fifth of the time."""
 
 
 def outer(g: Tensor, x: Tensor) -> Tensor:

@@ -39,9 +39,6 @@ def bench(quick: bool = False) -> Iterator[list[Row]]:
     it through the 19 maps before, with torch's modules, laws and Adam; neither carries log-determinants of held rows.
     Both are held to the second moment of the exact flow. 300 iterations, 100 of the mixture in d = 32; seven rounds,
     fewer of mixtures, whose peer takes minutes in d = 128. Quick: 100 iterations, d = 2.
-
-    One thread each: a second one halves the large products, and what it spends between them, in a spin, depends on
-    whatever else the machine does.
     """
     for setting, dim in ((s, d) for s in ("Ornstein–Uhlenbeck", "mixture") for d in ((2,) if quick else (2, 32, 128))):
         short = quick or (setting == "mixture" and dim == 32)
@@ -56,7 +53,6 @@ def bench(quick: bool = False) -> Iterator[list[Row]]:
             tolerance=TOLERANCE,
             bounds=None if quick else BOUND,
             rounds=ROUNDS.get((setting, dim), 7),
-            threads=1,
             timeout=1200.0,
         )
 

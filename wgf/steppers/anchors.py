@@ -26,7 +26,7 @@ class Anchor(ABC):
         """The rows (N, d) that the map acts on."""
 
     def brought(self, x: Tensor) -> Tensor:
-        """Rows of the source, which are not to be written on, as the map meets them; by default as they are."""
+        """Rows of the source as the map meets them; by default as they are."""
         return x
 
     @abstractmethod

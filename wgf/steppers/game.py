@@ -95,11 +95,8 @@ class Game:
             slopes += [term.slopes(Cloud(y), weight * share) for weight, term in self.plain]
             return functools.reduce(torch.add, slopes)
 
-        x = self.source[at]
-        old = x if self.source is self.state.x else self.state.x[at]
-        return self.anchor.gradients(
-            self.map.on(rows), self.anchor.brought(x), old, self.weights, pull, share / self.tau
-        )
+        map, x, old = self.map.on(rows), self.anchor.brought(self.source[at]), self.state.x[at]
+        return self.anchor.gradients(map, x, old, self.weights, pull, share / self.tau)
 
     def seen(self, rows: Tensor, key: int) -> Iterator[tuple["_Seen", ...]]:
         """The images of the rows and as many draws of each Γ: of many batches at once, for the map does not move."""
