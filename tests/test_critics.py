@@ -206,6 +206,8 @@ def test_slopes_for_given_rates_are_those_of_autograd(build):
     found = critic.slopes(x, torch.exp)
     assert not found.requires_grad
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+    flat = torch.autograd.grad(0.3 * critic(x).sum(), x)[0]
+    torch.testing.assert_close(critic.slopes(x, 0.3), flat, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 4096, 9000])

@@ -316,7 +316,7 @@ def test_critics_ascend_the_weighted_value_less_its_penalties(r1, ahead, monkeyp
         weight.data = 0.5 * zoo.randn(k, *weight.shape)
     game.join(Affine(2).double(), critics)
     monkeypatch.setattr(games, "AHEAD", ahead)
-    _, seen = game.seen(torch.arange(80).view(2, 40), 8)
+    _, seen = game.seen(slice(0, 80), 2, 8)
     losses = []
     for k, ((weight, _, dual), critic, at) in enumerate(zip(game.duals, critics, seen, strict=True)):
         y, z = at.split()
@@ -365,8 +365,8 @@ def test_maps_descend_the_value(name):
         weight.data = 0.5 * weight.data + 0.2 * zoo.randn(k, *weight.shape)
     map.recentre(game.source[game.held :])
     game.join(map, critics)
-    rows = torch.arange(40)
-    source, at = game.source[rows + game.held], state.x[rows + game.held]
+    rows, stood = slice(0, 40), state.x.clone()
+    source, at = game.source[game.held :][rows], state.x[game.held :][rows]
     moved = map.transport(source)
     cost = moved.cost if isinstance(anchor, Previous) else 0.5 * (moved.y - at).square().sum(1)
     loss = cost.mean() / tau
@@ -378,6 +378,7 @@ def test_maps_descend_the_value(name):
     assert game.value(rows, 0) == pytest.approx(float(loss.detach()), rel=1e-12)
     for one, other in zip(game.descent(rows, 0), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    assert torch.equal(state.x, stood)  # rows are views of the pool
     slope = game.variation(at).gradient(at)
     torch.testing.assert_close(slope, autodiff.gradient(game.variation(at).value, at), rtol=1e-9, atol=1e-11)
 
@@ -471,7 +472,7 @@ def test_no_two_critics_and_no_two_batches_see_the_same_draws(ahead, monkeypatch
     state = stepper(Previous()).init(F, zoo.start(), 0)
     game = Game(routed(stepper(Previous()), F), Previous(), state, 0.5, 40)
     game.join(Affine(2).double(), torch.nn.ModuleList(Critic(2, 8).double() for _ in range(2)))
-    seen = [at.split()[1] for key in (7, 8) for batch in game.seen(torch.arange(60).view(3, 20), key) for at in batch]
+    seen = [at.split()[1] for key in (7, 8) for batch in game.seen(slice(0, 60), 3, key) for at in batch]
     assert len(seen) == 12
     assert len(torch.cat(seen).unique(dim=0)) == 12 * 20
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wgf.errors import Diverged, InputError
 from wgf.optimisers import FusedAdam, gradients
-from wgf.training import LBFGS, Adam, Alternate, Progress, saddle
+from wgf.training import LBFGS, Adam, Alternate, Progress, Rows, saddle
 
 H, CENTRE = zoo.doubles([3, 1, 0], [1, 2, 0.5], [0, 0.5, 1]), zoo.doubles(1, -2, 0.5)
 DATA = zoo.randn(0, 64, 3)
@@ -37,8 +37,8 @@ class Bowl:
     rows: int = len(DATA)
     seen: list[Tensor] = field(default_factory=list)
 
-    def loss(self, rows: Tensor, key: int) -> Tensor:
-        self.seen.append(rows)
+    def loss(self, rows: Rows, key: int) -> Tensor:
+        self.seen.append(torch.arange(self.rows)[rows])
         away = self.point.w - CENTRE - DATA[rows]
         return 0.5 * (away @ H * away).sum(-1).mean()
 
@@ -61,7 +61,7 @@ def test_lbfgs_finds_the_minimum_of_a_quadratic():
 
 def test_lbfgs_restores_its_start_where_it_fails():
     class Cliff(Bowl):
-        def loss(self, rows: Tensor, key: int) -> Tensor:
+        def loss(self, rows: Rows, key: int) -> Tensor:
             return super().loss(rows, key) + (self.point.w[0] - 0.5).clamp(max=0) * math.nan
 
     point = Point(0, 0, 0)
@@ -112,7 +112,7 @@ class Drift:
         self.point = point
         self.scored: list[tuple[float, float]] = []
 
-    def loss(self, rows: Tensor, key: int) -> Tensor:
+    def loss(self, rows: Rows, key: int) -> Tensor:
         return -self.point.w.sum()
 
     def score(self) -> float:
@@ -150,7 +150,7 @@ def test_the_rate_decays_to_its_final_share():
     seen = []
 
     class Watched(Drift):
-        def loss(self, rows: Tensor, key: int) -> Tensor:
+        def loss(self, rows: Rows, key: int) -> Tensor:
             seen.append(float(self.point.w.detach()))
             return super().loss(rows, key)
 
@@ -168,7 +168,7 @@ class Poisoned(Drift):
         super().__init__(point)
         self.at, self.count, self.before = at, 0, []
 
-    def loss(self, rows: Tensor, key: int) -> Tensor:
+    def loss(self, rows: Rows, key: int) -> Tensor:
         self.before.append(float(self.point.w.detach()))
         self.count += 1
         return super().loss(rows, key) * (math.nan if self.count in self.at else 1.0)
@@ -230,16 +230,16 @@ class Quadratic:
         x, y = self.x, self.y
         return (0.5 * self.a * x**2 + self.b * x * y - 0.5 * self.c * y**2 + self.p * x + self.q * y).sum()
 
-    def value(self, rows: Tensor, key: int) -> float:
+    def value(self, rows: Rows, key: int) -> float:
         return float(self.loss().detach())
 
-    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Rows, key: int) -> list[Tensor]:
         return gradients(self.loss(), [self.x])
 
-    def seen(self, rows: Tensor, key: int) -> Sequence[Tensor]:
-        return rows.unbind()
+    def seen(self, rows: Rows, count: int, key: int) -> Sequence[int]:
+        return range(count)
 
-    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
+    def ascent(self, seen: int, key: int) -> list[Tensor]:
         return gradients(-self.loss(), [self.y])
 
     @classmethod
@@ -281,10 +281,10 @@ class Spoiled(Quadratic):
         super().__init__(x, y)
         self.at, self.moves = at, 0
 
-    def value(self, rows: Tensor, key: int) -> float:
+    def value(self, rows: Rows, key: int) -> float:
         return super().value(rows, key) * (math.nan if self.moves + 1 in self.at else 1.0)
 
-    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Rows, key: int) -> list[Tensor]:
         self.moves += 1
         return [slope * (math.nan if self.moves in self.at else 1.0) for slope in super().descent(rows, key)]
 
@@ -304,17 +304,17 @@ class Slope:
     def __init__(self, x: Point, y: Point) -> None:
         self.x, self.y, self.met = x.w, y.w, []
 
-    def value(self, rows: Tensor, key: int) -> float:
+    def value(self, rows: Rows, key: int) -> float:
         return self.x.item() * (math.nan if len(self.met) == 29 else 1.0)
 
-    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Rows, key: int) -> list[Tensor]:
         self.met.append((self.x.item(), self.y.item()))
         return [torch.full_like(self.x, math.nan if len(self.met) == 30 else 1.0)]
 
-    def seen(self, rows: Tensor, key: int) -> Sequence[Tensor]:
-        return rows.unbind()
+    def seen(self, rows: Rows, count: int, key: int) -> Sequence[int]:
+        return range(count)
 
-    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
+    def ascent(self, seen: int, key: int) -> list[Tensor]:
         return gradients(-self.y.sum(), [self.y])
 
 
@@ -336,15 +336,15 @@ class Keyed(Slope):
         super().__init__(x, y)
         self.keys, self.stood = [], []
 
-    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Rows, key: int) -> list[Tensor]:
         self.keys.append(key)
         return super().descent(rows, key)
 
-    def seen(self, rows: Tensor, key: int) -> Sequence[Tensor]:
+    def seen(self, rows: Rows, count: int, key: int) -> Sequence[int]:
         self.keys.append(key)
-        return super().seen(rows, key)
+        return super().seen(rows, count, key)
 
-    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
+    def ascent(self, seen: int, key: int) -> list[Tensor]:
         self.keys.append(key)
         self.stood.append(self.y.item())
         return super().ascent(seen, key)
@@ -371,13 +371,13 @@ class Roomy(Slope):
         super().__init__(x, y)
         self.of_x, self.of_y = [], []
 
-    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
-        self.of_x.append(rows)
+    def descent(self, rows: Rows, key: int) -> list[Tensor]:
+        self.of_x.append(torch.arange(64)[rows])
         return super().descent(rows, key)
 
-    def seen(self, rows: Tensor, key: int) -> Sequence[Tensor]:
-        self.of_y.append(rows)
-        return super().seen(rows, key)
+    def seen(self, rows: Rows, count: int, key: int) -> Sequence[int]:
+        self.of_y.append(torch.arange(64)[rows])
+        return super().seen(rows, count, key)
 
 
 def test_batches_of_a_game_cover_the_rows_evenly_from_where_the_key_says():
@@ -400,7 +400,7 @@ class Watched(Quadratic):
         self.met: list[tuple[bool, bool]] = []
         self.last = last
 
-    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Rows, key: int) -> list[Tensor]:
         self.met.append((self.x.requires_grad, self.y.requires_grad))
         if len(self.met) == self.last:
             raise ZeroDivisionError
@@ -465,7 +465,7 @@ def test_adam_reads_weights_by_their_places_not_by_their_layout():
     class Tilted:
         rows = 8
 
-        def loss(self, rows: Tensor, key: int) -> Tensor:
+        def loss(self, rows: Rows, key: int) -> Tensor:
             return (slopes * module.w).sum()
 
         def score(self) -> float:

@@ -28,7 +28,11 @@ class Activation(ABC):
 
     def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
         """g σ′(h) for σ(h) = value; g, which nobody else holds, may be written on."""
-        return g.mul_(kept)
+        return g.mul_(self.slope(kept, value))
+
+    def slope(self, kept: Tensor, value: Tensor) -> Tensor:
+        """σ′(h) for σ(h) = value, by what `forward` kept."""
+        return kept
 
     def slopes(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """σ(h), σ′(h) and what `bent` needs, here h, for h = Wx + b."""
@@ -71,9 +75,12 @@ class Tanh(Activation):
     def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
         return torch.ops.aten.tanh_backward(g, kept, grad_input=g)
 
+    def slope(self, kept: Tensor, value: Tensor) -> Tensor:
+        return torch.addcmul(value.new_ones(()), value, value, value=-1)
+
     def slopes(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value, _ = self.layer(x, W, b)
-        slope = torch.addcmul(value.new_ones(()), value, value, value=-1)
+        slope = self.slope(value, value)
         return value, slope, (value * slope).mul_(-2)
 
     def bent(self, g: Tensor, kept: Tensor) -> Tensor:
@@ -95,9 +102,9 @@ class Silu(Activation):
         s = torch.sigmoid(h)
         return h.mul_(s), s
 
-    def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
-        """g (s + σ(h) (1 − s)): two products, where torch's own backward takes the exponential again."""
-        return g.mul_(torch.lerp(value, value.new_ones(()), kept))
+    def slope(self, kept: Tensor, value: Tensor) -> Tensor:
+        """s + σ(h) (1 − s): one pass, where torch's own backward takes the exponential again."""
+        return torch.lerp(value, value.new_ones(()), kept)
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,9 @@ class Relu(Activation):
 
     def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
         return torch.ops.aten.threshold_backward(g, kept, 0, grad_input=g)
+
+    def slope(self, kept: Tensor, value: Tensor) -> Tensor:
+        return (value > 0).to(value)
 
     def bent(self, g: Tensor, kept: Tensor) -> Tensor:
         return g.zero_()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wgf import checks, keys
 from wgf.convolutions import ResidualBlock, draw_weights
 from wgf.errors import InputError
-from wgf.training import Adam, Recipe, Watch, never
+from wgf.training import Adam, Recipe, Rows, Watch, never
 
 BLOCK = 4096
 """Rows that are coded at once where no gradients are kept."""
@@ -198,7 +198,7 @@ class _Reconstruction:
     def __init__(self, model: Autoencoder, x: Tensor, held: Tensor) -> None:
         self.model, self.x, self.held, self.rows = model, x, held, len(x)
 
-    def loss(self, rows: Tensor, key: int) -> Tensor:
+    def loss(self, rows: Rows, key: int) -> Tensor:
         return ((self.model(self.x[rows]) - self.x[rows]) / self.model.unit).square().mean()
 
     def score(self) -> float:

@@ -14,7 +14,7 @@ from wgf.critics import ScalarField
 from wgf.errors import Incompatible, InputError
 from wgf.functionals.base import Pointwise
 from wgf.functionals.dual import Dual
-from wgf.training import Adam, Recipe, Watch, never
+from wgf.training import Adam, Recipe, Rows, Watch, never
 
 DRAWS = 65_536
 """Draws of Γ that a critic is scored on."""
@@ -159,8 +159,9 @@ class _Fit:
         self.rows = len(x) - held
         self.z = self._draw(DRAWS, keys.fold(seed, 3))
 
-    def loss(self, rows: Tensor, key: int) -> Tensor:
-        return self._minus(self.x[rows + self.held], self._draw(len(rows), key), key)
+    def loss(self, rows: Rows, key: int) -> Tensor:
+        x = self.x[self.held :][rows]
+        return self._minus(x, self._draw(len(x), key), key)
 
     @torch.no_grad()
     def score(self) -> float:

@@ -70,11 +70,15 @@ def input_gradients(
     activation: Activation,
     weights: Sequence[Tensor],
     quadratic: Sequence[Tensor],
-    rates: Callable[[Tensor], Tensor],
+    rates: Callable[[Tensor], Tensor] | float,
 ) -> Float[Tensor, "n inputs"]:
-    """g_i ∇y(x_i) of a perceptron of one output y, g = rates(y): no graph."""
-    y, kept = through(x, activation, weights)
-    g = rates(_with_quadratic(y, x, quadratic)[:, 0])[:, None]
+    """g_i ∇y(x_i) of a perceptron of one output y, g = rates(y), or the same for all rows: no graph."""
+    if callable(rates):
+        y, kept = through(x, activation, weights)
+        g = rates(_with_quadratic(y, x, quadratic)[:, 0])[:, None]
+    else:  # nobody asks for y
+        kept = hidden(x, activation, weights)
+        g = x.new_full((len(x), 1), rates)
     wanted = [True] + [False] * (len(weights) + len(quadratic))
     return cast(Tensor, _pulled(g, activation, weights, quadratic, kept, wanted)[0])
 
@@ -87,10 +91,36 @@ def _pulled(
     kept: Sequence[Tensor],
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
+    if len(weights) == 4 and g.shape[1] == 1:
+        return _pulled_shallow(g, activation, weights, quadratic, kept, wanted)
     found = pulled(g, activation, weights, kept, wanted[: 1 + len(weights)])
     if quadratic:
         _pull_quadratic(found, g.sum(1, keepdim=True), kept[0], quadratic, wanted)
     return found
+
+
+def _pulled_shallow(
+    g: Tensor,
+    activation: Activation,
+    weights: Sequence[Tensor],
+    quadratic: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """The same for one hidden layer and one output wᵀσ(Wx + b) + c: with s_i = σ′ at row i, Σ g_i (w ∘ s_i) x_iᵀ is
+    w ∘ Σ s_i (g_i x_i)ᵀ, and Wᵀ(w ∘ s_i) is (w ∘ W)ᵀ s_i, so that no rows (n, width) are multiplied by g or w."""
+    (W, _, last, _), (x, what, value) = weights, kept
+    slope, found = activation.slope(what, value), list[Tensor | None]([None] * len(wanted))
+    if wanted[0]:
+        steepness = narrow(slope, last.T * W)
+        if quadratic:
+            steepness = steepness + torch.addmm(quadratic[1], x, quadratic[0] + quadratic[0].T, alpha=0.5)
+        found[0] = g * steepness
+    if any(wanted[1:]):
+        g_x, row = g * x, g.T
+        found[1:5] = outer(slope, g_x) * last.T, (row @ slope)[0] * last[0], row @ value, g.sum(0)
+        found[5:] = [0.5 * outer(x, g_x), (row @ x)[0]] if quadratic else []
+    return [each if is_wanted else None for each, is_wanted in zip(found, wanted, strict=True)]
 
 
 def _with_quadratic(y: Tensor, x: Tensor, quadratic: Sequence[Tensor]) -> Tensor:
@@ -116,12 +146,18 @@ def _pull_quadratic(
 
 
 def through(x: Tensor, activation: Activation, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """The value; what the first layer reads, then of every hidden one what its slope needs and what comes out."""
+    """The value; what `hidden` gives."""
+    kept = hidden(x, activation, weights)
+    return torch.addmm(weights[-1], kept[-1], weights[-2].T), kept
+
+
+def hidden(x: Tensor, activation: Activation, weights: Sequence[Tensor]) -> list[Tensor]:
+    """What the first layer reads, then of every hidden one what its slope needs and what comes out."""
     kept = [x]
     for k in range(0, len(weights) - 2, 2):
         x, slope = activation.layer(x, weights[k], weights[k + 1])
         kept += [slope, x]
-    return torch.addmm(weights[-1], x, weights[-2].T), kept
+    return kept
 
 
 def pulled(

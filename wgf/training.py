@@ -32,6 +32,9 @@ class Progress:
     live: "Live | None" = None
 
 
+Rows: TypeAlias = slice | Tensor
+"""What takes rows of a pool: a slice, of which a view comes, or their indices where they run over its end."""
+
 Watch: TypeAlias = Callable[[Progress], bool]
 Curve: TypeAlias = list[tuple[int, float]]
 
@@ -46,8 +49,8 @@ class Objective(Protocol):
 
     rows: int
 
-    def loss(self, rows: Tensor, key: int) -> Tensor:
-        """The loss on the training rows with these indices; `key` seeds whatever else is random in it."""
+    def loss(self, rows: Rows, key: int) -> Tensor:
+        """The loss on these of the training rows; `key` seeds whatever else is random in it."""
 
     def score(self) -> float:
         """The loss on the rows that choose the best weights."""
@@ -96,6 +99,7 @@ class Adam(Recipe):
 
     def minimise(self, objective: Objective, module: nn.Module, key: int, watch: Watch) -> Curve:
         parameters = [p for p in module.parameters() if p.requires_grad]
+        weights = [p.detach() for p in parameters]
         average, best = _copies(parameters), _copies(parameters)
         began, score = time.perf_counter(), objective.score()
         curve: Curve = [(0, score)]
@@ -106,11 +110,11 @@ class Adam(Recipe):
         while iteration < self.iterations:
             scale = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
             loss = objective.loss(
-                _slices(objective.rows, self.batch, first, iteration, 1, parameters[0].device)[0],
+                _slices(objective.rows, self.batch, first, iteration, 1, parameters[0].device),
                 keys.fold(key, iteration),
             )
             optimiser.step(gradients(loss, parameters), rate * scale)
-            _blend(average, parameters, min(self.averaging, (1 + iteration) / (10 + iteration)))
+            _blend(average, weights, min(self.averaging, (1 + iteration) / (10 + iteration)))
             iteration += 1
             if iteration % every and iteration < self.iterations:
                 continue
@@ -159,7 +163,7 @@ class LBFGS(Recipe):
 
     def minimise(self, objective: Objective, module: nn.Module, key: int, watch: Watch) -> Curve:
         parameters = [p for p in module.parameters() if p.requires_grad]
-        everything = torch.arange(objective.rows, device=parameters[0].device)
+        everything = slice(0, objective.rows)
         optimiser = torch.optim.LBFGS(
             parameters,
             max_iter=self.iterations,
@@ -222,14 +226,14 @@ class Game(Protocol):
 
     rows: int
 
-    def value(self, rows: Tensor, key: int) -> float:
+    def value(self, rows: Rows, key: int) -> float:
         """The value on these rows, up to what no map changes."""
 
-    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Rows, key: int) -> list[Tensor]:
         """The gradients of the value in each parameter of the map that is not frozen, in their order."""
 
-    def seen(self, rows: Tensor, key: int) -> Iterable[Any]:
-        """What critics see of the map as it stands, in as many of their moves as there are batches: rows (k, m)."""
+    def seen(self, rows: Rows, count: int, key: int) -> Iterable[Any]:
+        """What critics see of the map as it stands, in so many of their moves: equal parts of the rows."""
 
     def ascent(self, seen: Any, key: int) -> list[Tensor]:
         """The gradients of minus the part of the value that critics see, plus their penalties, in each parameter of
@@ -243,6 +247,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     time).
     """
     players = [[p for p in module.parameters() if p.requires_grad] for module in (map, critics)]
+    weights = [[p.detach() for p in player] for player in players]
     averages, kept = [_copies(p) for p in players], [_copies(p) for p in players]
     rates, retries, began, curve = [recipe.rate, recipe.critic_rate], 0, time.perf_counter(), []
     device, every, iteration = players[0][0].device, max(1, recipe.iterations // 20), 0
@@ -250,14 +255,14 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
 
     def move(player: int, round: int, scale: float, slopes: list[Tensor]) -> None:
         optimisers[player].step(slopes, rates[player] * scale)
-        _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
+        _blend(averages[player], weights[player], min(recipe.averaging, (1 + round) / (10 + round)))
 
-    def batches(round: int, count: int = 1) -> Tensor:
+    def batches(round: int, count: int = 1) -> Rows:
         return _slices(game.rows, recipe.batch, row, round, count, device)
 
     def ascend(scales: Sequence[float], first: int) -> None:
         """The moves of the critics from round `first` on, while the map stands."""
-        seen = game.seen(batches(first, len(scales)), keys.fold(key, 1, first))
+        seen = game.seen(batches(first, len(scales)), len(scales), keys.fold(key, 1, first))
         for round, scale, part in zip(range(first, first + len(scales)), scales, seen, strict=True):
             move(1, round, scale, game.ascent(part, keys.fold(key, 2, round)))
 
@@ -265,7 +270,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         try:
             for parameter in players[1]:
                 parameter.requires_grad_(False)
-            slopes = game.descent(batches(round)[0], keys.fold(key, 0, round))
+            slopes = game.descent(batches(round), keys.fold(key, 0, round))
         finally:
             for parameter in players[1]:
                 parameter.requires_grad_(True)
@@ -275,7 +280,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
         scale = recipe.final + (1 - recipe.final) * 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
         ascend([scale] * recipe.inner, iteration * recipe.inner)
         told = (iteration + 1) % every == 0 or iteration + 1 == recipe.iterations
-        loss = game.value(batches(iteration)[0], keys.fold(key, 0, iteration)) if told else math.nan
+        loss = game.value(batches(iteration), keys.fold(key, 0, iteration)) if told else math.nan
         descend(iteration, scale)
         iteration += 1
         if not told:
@@ -310,14 +315,13 @@ def _optimisers(players: Sequence[list[nn.Parameter]], recipe: Alternate) -> lis
     return [TorchOptimiser(p, recipe.optimiser) if recipe.optimiser else FusedAdam(p, recipe.betas) for p in players]
 
 
-def _slices(rows: int, batch: int, first: int, round: int, count: int, device: torch.device) -> Tensor:
-    """`count` batches (count, batch) of consecutive rows, round 0 from row `first`, modulo `rows`, on: pools are
-    independent rows, so epochs beat redrawing."""
-    if batch >= rows:
-        return torch.arange(rows, device=device).expand(count, rows)
-    start = (first + round * batch) % rows
-    taken = torch.arange(start, start + count * batch, device=device).view(count, batch)
-    return taken if start + count * batch <= rows else taken % rows
+def _slices(rows: int, batch: int, first: int, round: int, count: int, device: torch.device) -> Rows:
+    """`count` batches of consecutive rows, round 0 from row `first`, modulo `rows`, on: pools are independent rows, so
+    epochs beat redrawing."""
+    batch = min(batch, rows)
+    start = (first + round * batch) % rows if batch < rows else 0
+    stop = start + count * batch
+    return slice(start, stop) if stop <= rows else torch.arange(start, stop, device=device) % rows
 
 
 def _finite(tensors: Sequence[Tensor]) -> bool:
@@ -334,9 +338,8 @@ def _assign(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
         target.copy_(source)
 
 
-@torch.no_grad()
-def _blend(average: list[Tensor], parameters: Sequence[Tensor], past: float) -> None:
-    torch._foreach_lerp_(average, list(parameters), 1 - past)
+def _blend(average: list[Tensor], weights: list[Tensor], past: float) -> None:
+    torch._foreach_lerp_(average, weights, 1 - past)
 
 
 def _scored_at(objective: Objective, parameters: Sequence[Tensor], weights: Sequence[Tensor]) -> float:

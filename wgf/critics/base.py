@@ -38,12 +38,12 @@ class ScalarField(nn.Module, ABC):
             u = self(x)
         return list(torch.autograd.grad(u, weights, rates(u.detach()), materialize_grads=True))
 
-    def slopes(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor]) -> Float[Tensor, "n d"]:
-        """g_i ∇u(x_i), g = rates(u(x)): here by autograd."""
+    def slopes(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor] | float) -> Float[Tensor, "n d"]:
+        """g_i ∇u(x_i), g = rates(u(x)), or the same for all rows: here by autograd."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             u = self(leaf)
-        g = rates(u.detach())
+        g = rates(u.detach()) if callable(rates) else torch.full_like(u, rates)
         return torch.autograd.grad(u, leaf, g, materialize_grads=True)[0] if u.requires_grad else torch.zeros_like(x)
 
 

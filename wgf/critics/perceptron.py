@@ -69,7 +69,7 @@ class Critic(ScalarField):
             found = weight_gradients(self._standard(x), self.network.activation, layers, quadratic, rates)
         return [*found[len(layers) :], *found[: len(layers)]]
 
-    def slopes(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor]) -> Float[Tensor, "n d"]:
+    def slopes(self, x: Float[Tensor, "n d"], rates: Callable[[Tensor], Tensor] | float) -> Float[Tensor, "n d"]:
         """By hand, but in a subclass."""
         if type(self) is not Critic:
             return super().slopes(x, rates)

@@ -36,8 +36,8 @@ def log_mean_exp(values: Tensor, weights: Tensor | None = None) -> Tensor:
 class Differentiable(Protocol):
     """A critic as a map sees it."""
 
-    def slopes(self, x: Float[Tensor, "n d"], rates: Pointwise) -> Float[Tensor, "n d"]:
-        """g_i ∇u(x_i), g = rates(u(x))."""
+    def slopes(self, x: Float[Tensor, "n d"], rates: Pointwise | float) -> Float[Tensor, "n d"]:
+        """g_i ∇u(x_i), g = rates(u(x)), or the same for all rows."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Dual:
     `slope`, where there is one, is the L of an h that must be L-Lipschitz; `support`, where there is one, the box or
     ball that must hold ρ, outside of which nothing keeps the critic down; `felt`, where it is less work than a, is a up
     to what no critic changes; `derivatives`, where they are known in closed form and `merge` is a mean, are ∂a/∂u at
-    u(x) and ∂b/∂u at u(z), either of them a number where it is constant; `pushes` (u, x) ↦ ∂p/∂u (n,) or a number and
-    ∂p/∂x (n, d), where they are known and p, what the map descends, is a. Who replaces a replaces these three as well.
-    Raises: InputError for derivatives with another `merge`, and for pushes with a `push`.
+    u(x) and ∂b/∂u at u(z), either of them a number where it is constant; `drift`, where the map descends a = u + c(x),
+    is ∇c, (n, d) -> (n, d). Who replaces a replaces these three as well.
+    Raises: InputError for derivatives with another `merge`, and for a drift with a `push`.
     """
 
     gamma: Law
@@ -72,13 +72,13 @@ class Dual:
     support: Box | PearsonII | None = None
     felt: Callable[[Tensor, Tensor], Tensor] | None = None
     derivatives: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor | float]] | None = None
-    pushes: Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor]] | None = None
+    drift: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         if self.derivatives is not None and self.merge is not average:
             raise InputError("a Dual takes derivatives only where merge is a mean; leave them out: autograd finds them")
-        if self.pushes is not None and self.push is not None:
-            raise InputError("a Dual takes pushes only where the map descends a; leave them out: autograd finds them")
+        if self.drift is not None and self.push is not None:
+            raise InputError("a Dual takes a drift only where the map descends a; leave it out: autograd finds it")
 
     def value(self, critic: Pointwise, x: Float[Tensor, "n d"], z: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
         """The dual's value at this critic: never above F(ρ), up to sampling error."""
@@ -86,10 +86,10 @@ class Dual:
         return self.a(at_x, x).mean() - self.merge(self.b(at_z, z)) + self.const
 
     def rates(
-        self, u: Float[Tensor, " n+m"], x: Float[Tensor, "n d"], z: Float[Tensor, "m d"], factor: float = 1.0
+        self, u: Float[Tensor, " n+m"], points: Float[Tensor, "n+m d"], n: int, factor: float = 1.0
     ) -> Float[Tensor, " n+m"]:
-        """`factor` times the gradient of `value` in the critic's outputs u, at the rows of x and then at those of z."""
-        n, m = len(x), len(z)
+        """`factor` times the gradient of `value` in the critic's outputs u, at n rows of x and then at those of z."""
+        m = len(points) - n
         if self.derivatives is not None:
             found, (up, down) = torch.empty_like(u), self.derivatives(u[:n], u[n:])
             for part, slope, share in ((found[:n], up, factor / n), (found[n:], down, -factor / m)):
@@ -98,7 +98,7 @@ class Dual:
         with torch.enable_grad():
             u = u.detach().requires_grad_()
             at_x, at_z = u.split((n, m))
-            gained = (self.felt or self.a)(at_x, x).mean() - self.merge(self.b(at_z, z))
+            gained = (self.felt or self.a)(at_x, points[:n]).mean() - self.merge(self.b(at_z, points[n:]))
             return factor * torch.autograd.grad(gained, u)[0]
 
     def descended(self, critic: Pointwise, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -108,13 +108,11 @@ class Dual:
     def slopes(self, critic: "Differentiable", x: Float[Tensor, "n d"], factor: float = 1.0) -> Float[Tensor, "n d"]:
         """`factor` times the gradient in x of `descended`, without a graph."""
         x = x.detach()
+        if self.drift is not None:
+            return critic.slopes(x, factor).add(self.drift(x), alpha=factor)
         explicit: list[Tensor] = []
 
         def rates(u: Tensor) -> Tensor:
-            if self.pushes is not None:
-                to_u, to_x = self.pushes(u, x)
-                explicit.append(factor * to_x)
-                return factor * to_u if isinstance(to_u, Tensor) else torch.full_like(u, factor * to_u)
             with torch.enable_grad():
                 at_u, at_x = u.detach().requires_grad_(), x.clone().requires_grad_()
                 value = (self.push or self.a)(at_u, at_x)

@@ -74,7 +74,7 @@ class Entropy(Term, OnDensity, HasNoise, HasDual):
             const=1.0,
             felt=lambda u, x: u,
             derivatives=lambda u, v: (1.0, v.exp()),
-            pushes=lambda u, x: (1.0, gamma.score(x)),
+            drift=gamma.score,
         )
         return replace(dual, b=lambda u, z: u, merge=log_mean_exp, const=0.0, derivatives=None) if self.tight else dual
 

@@ -51,8 +51,8 @@ class Map(nn.Module, ABC):
     def recentre(self, x: Float[Tensor, "n d"]) -> None:
         """Write the same map in the frame of the rows x, on which it is to be trained; by default nothing changes."""
 
-    def on(self, rows: Int[Tensor, " m"]) -> "Map":
-        """This map, for the rows of these indices among those that `recentre` saw, with what it knows of them."""
+    def on(self, rows: slice | Int[Tensor, " m"]) -> "Map":
+        """This map, for these of the rows that `recentre` saw, with what it knows of them."""
         return self
 
     def redraw(self, key: int) -> None:

@@ -59,7 +59,7 @@ class Guided(Static):
             self._rows = self._slopes = None
         return super().train(mode)
 
-    def on(self, rows: Int[Tensor, " m"]) -> Map:
+    def on(self, rows: slice | Int[Tensor, " m"]) -> Map:
         if self._rows is None:
             return self
         if self._slopes is None:

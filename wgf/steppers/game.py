@@ -1,7 +1,7 @@
 """The game of a saddle step: what its map lowers and its critics raise, with the slopes of either."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from wgf.optimisers import gradients
 from wgf.steppers.anchors import Anchor
 from wgf.steppers.base import State, unique
 from wgf.steppers.fitted import Routed
+from wgf.training import Rows
 
 AHEAD = 2**20
 """Numbers of images computed at once for critics to see, where one batch has no more."""
@@ -45,7 +46,7 @@ class _Seen(NamedTuple):
 
     def rates(self, dual: Dual, factor: float, u: Tensor) -> Tensor:
         """`factor` times the gradient of the dual's value in the outputs u of its critic at these points."""
-        return dual.rates(u, *self.split(), factor)
+        return dual.rates(u, self.points, self.n, factor)
 
 
 class Game:
@@ -75,9 +76,9 @@ class Game:
             self.parts.append(_Part(weight, dual, critic, [p for p in critic.parameters() if p.requires_grad]))
 
     @torch.no_grad()
-    def value(self, rows: Tensor, key: int) -> float:
+    def value(self, rows: Rows, key: int) -> float:
         self.map.redraw(key)
-        y, cost = self._moved(rows + self.held)
+        y, cost = self._moved(self.map.on(rows), self.source[self.held :][rows], self.state.x[self.held :][rows])
         value = cost.mean() / self.tau
         for weight, term in self.plain:
             value = value + weight * term.energy(Cloud(y)).mean()
@@ -85,28 +86,29 @@ class Game:
             value = value + part.weight * part.dual.descended(part.critic, y).mean()
         return float(value)
 
-    def descent(self, rows: Tensor, key: int) -> list[Tensor]:
+    def descent(self, rows: Rows, key: int) -> list[Tensor]:
         self.map.redraw(key)
-        at = rows + self.held
-        share = 1 / len(rows)
+        x, old = self.source[self.held :][rows], self.state.x[self.held :][rows]
+        share = 1 / len(x)
 
         def pull(y: Tensor) -> Tensor:
             slopes = [part.dual.slopes(part.critic, y, part.weight * share) for part in self.parts]
             slopes += [term.slopes(Cloud(y), weight * share) for weight, term in self.plain]
             return functools.reduce(torch.add, slopes)
 
-        map, x, old = self.map.on(rows), self.anchor.brought(self.source[at]), self.state.x[at]
-        return self.anchor.gradients(map, x, old, self.weights, pull, share / self.tau)
+        return self.anchor.gradients(
+            self.map.on(rows), self.anchor.brought(x), old, self.weights, pull, share / self.tau
+        )
 
-    def seen(self, rows: Tensor, key: int) -> Iterator[tuple["_Seen", ...]]:
+    def seen(self, rows: Rows, count: int, key: int) -> Iterator[tuple["_Seen", ...]]:
         """The images of the rows and as many draws of each Γ: of many batches at once, for the map does not move."""
-        size = rows.shape[1]
-        for turn, batches in enumerate(rows.split(max(1, AHEAD // (size * self.source.shape[1])))):
-            taken = batches.flatten()
+        total = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        size = total // count
+        for turn, taken in enumerate(_split(rows, size * max(1, AHEAD // (size * self.source.shape[1])))):
             with torch.no_grad():
-                y = self.map.on(taken)(self.anchor.brought(self.source[taken + self.held])).unflatten(0, batches.shape)
-            drawn = [self.draw(part.dual, len(taken), keys.fold(key, turn, k)) for k, part in enumerate(self.parts)]
-            both = [torch.cat([y, z.unflatten(0, batches.shape)], 1).unbind() for z in drawn]
+                y = self.map.on(taken)(self.anchor.brought(self.source[self.held :][taken]))
+            drawn = [self.draw(part.dual, len(y), keys.fold(key, turn, k)) for k, part in enumerate(self.parts)]
+            both = [torch.cat([y.unflatten(0, (-1, size)), z.unflatten(0, (-1, size))], 1).unbind() for z in drawn]
             yield from (tuple(_Seen(at, size) for at in each) for each in zip(*both, strict=True))
 
     def ascent(self, seen: tuple["_Seen", ...], key: int) -> list[Tensor]:
@@ -145,7 +147,7 @@ class Game:
         On held rows and 16 times as many draws of Γ, 65,536 at least. The mass is 1 where Γ covers the particles and
         the critic has converged. Where Γ is a box, the share of the rows that left it is reported too.
         """
-        y, _ = self._moved(torch.arange(self.held, device=self.state.x.device))
+        y, _ = self._moved(self.map, self.source[: self.held], self.state.x[: self.held])
         seen: dict[str, float] = {}
         measures: dict[str, float] = {}
         for k, ((weight, name, dual), critic) in enumerate(zip(self.duals, self.critics, strict=True)):
@@ -157,11 +159,16 @@ class Game:
             measures |= found.measures(name)
         return seen, measures
 
-    def _moved(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.anchor.cost(
-            self.map.on(rows - self.held), self.anchor.brought(self.source[rows]), self.state.x[rows]
-        )
+    def _moved(self, map: Map, x: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
+        return self.anchor.cost(map, self.anchor.brought(x), old)
 
     def draw(self, dual: Dual, n: int, key: int) -> Tensor:
         """n rows of Γ, in the dtype and on the device of the particles."""
         return dual.gamma.sample(n, keys.generator(key, device=dual.gamma.like.device)).to(self.state.x)
+
+
+def _split(rows: Rows, size: int) -> Sequence[Rows]:
+    """Parts of so many, in their order."""
+    if isinstance(rows, Tensor):
+        return rows.split(size)
+    return [slice(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]

@@ -16,7 +16,7 @@ from wgf.law import Cloud, Law
 from wgf.maps.base import Flow, Map, Transport
 from wgf.maps.compose import Inverse
 from wgf.steppers.base import Certificate, Info, Live, State, Variational, carried, draw, pushed
-from wgf.training import Adam, Curve, Recipe, Watch
+from wgf.training import Adam, Curve, Recipe, Rows, Watch
 from wgf.tree import Tree
 
 Route = list[tuple[float, Term, type[Kind]]]
@@ -231,23 +231,21 @@ class _Objective:
             self.chosen = slice(self.first, min(self.first + 4096, len(state.x)))
         self.rows = len(state.x) - self.first
 
-    def loss(self, rows: Tensor, key: int) -> Tensor:
+    def loss(self, rows: Rows, key: int) -> Tensor:
         self.map.redraw(key)
-        return self.value(self._cloud(rows + self.first))
+        return self.value(self._cloud(rows, self.first))
 
     @torch.no_grad()
     def score(self) -> float:
         self.map.eval()
-        value = self.value(
-            self._cloud(torch.arange(self.chosen.start, self.chosen.stop, device=self.state.x.device)), whole=True
-        )
+        value = self.value(self._cloud(self.chosen), whole=True)
         self.map.train()
         return float(value)
 
     @torch.no_grad()
     def standing(self) -> float:
         """The score of the identity: F where the particles are."""
-        cloud = self._cloud(torch.arange(self.chosen.start, self.chosen.stop, device=self.state.x.device))
+        cloud = self._cloud(self.chosen)
         return float(sum(weight * energy(term, kind, cloud).mean() for weight, term, kind in self.routed))
 
     def value(self, cloud: Cloud, whole: bool = False) -> Tensor:
@@ -263,12 +261,12 @@ class _Objective:
             total = total + weight * energy(term, kind, seen).mean()
         return total
 
-    def _cloud(self, rows: Tensor) -> Cloud:
+    def _cloud(self, rows: Rows, first: int = 0) -> Cloud:
+        """Those of the particles from row `first` on."""
         state = self.state
-        x = state.x[rows]
         if state.logdet is None or len(state.logdet) < len(state.x):
-            return _measured(Cloud(x))
-        return Cloud(x, state.logdet[rows], None if state.log_base is None else state.log_base[rows])
+            return _measured(Cloud(state.x[first:][rows]))
+        return Cloud(state.x, state.logdet, state.log_base)[first:][rows]
 
 
 def energy(term: Term, kind: type[Kind], cloud: Cloud) -> Tensor:
