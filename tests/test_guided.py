@@ -33,8 +33,9 @@ def guided(V) -> Guided:
     return zoo.MapEntry("", lambda dtype: Guided(Residual(2, 8), V)).perturbed()
 
 
-def test_what_is_known_of_rows_is_what_would_be_computed():
-    x, rows = zoo.randn(0, 50, 2), torch.tensor([3, 3, 41])
+@pytest.mark.parametrize("rows", [slice(3, 9), torch.tensor([3, 3, 41])], ids=["view", "indices"])
+def test_what_is_known_of_rows_is_what_would_be_computed(rows):
+    x = zoo.randn(0, 50, 2)
     map = guided(lambda x: x.cos().sum(-1))
     assert map.on(rows) is map
     map.recentre(x)

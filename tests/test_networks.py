@@ -58,7 +58,24 @@ class Softplus(Activation):
         return torch.nn.functional.softplus(h), torch.sigmoid(h)
 
 
-@pytest.mark.parametrize("activation", [*zoo.ACTIVATIONS, Softplus()], ids=str)
+@dataclass(frozen=True)
+class Sine(Softplus):
+    """One whose `backward` takes what its own `forward` keeps, which is no slope."""
+
+    def value(self, h):
+        return h.sin()
+
+    def pair(self, h):
+        return h.sin(), h.cos()
+
+    def forward(self, h):
+        return h.sin(), h
+
+    def backward(self, g, kept, value):
+        return g.mul_(kept.cos())
+
+
+@pytest.mark.parametrize("activation", [*zoo.ACTIVATIONS, Softplus(), Sine()], ids=str)
 @pytest.mark.parametrize(("inputs", "outputs", "depth"), [(2, 1, 1), (12, 3, 2), (3, 12, 3), (2, 2, 2)])
 def test_gradients_by_hand_are_those_of_the_plain_network(activation, inputs, outputs, depth):
     net = MLP(inputs, outputs, 16, depth, activation).double()
@@ -95,7 +112,7 @@ def test_gradients_by_hand_are_those_of_the_plain_network(activation, inputs, ou
         assert torch.equal(net(x), graphed)  # the same bits, whether or not there is a graph
 
 
-@pytest.mark.parametrize("activation", [*zoo.ACTIVATIONS, Softplus()], ids=str)
+@pytest.mark.parametrize("activation", [*zoo.ACTIVATIONS, Softplus(), Sine()], ids=str)
 @pytest.mark.parametrize(("inputs", "outputs", "depth"), [(2, 1, 1), (3, 2, 2), (12, 12, 1), (12, 11, 2), (9, 4, 3)])
 def test_gradients_of_a_divergence_by_hand_are_those_of_autograd(activation, inputs, outputs, depth):
     net = MLP(inputs, outputs, 16, depth, activation).double()

@@ -303,9 +303,10 @@ def test_midpoint_does_not_take_the_critic_at_half_a_step_for_its_energy():
     assert math.isfinite(info.measures["critic at half step, FDivergence(KullbackLeibler)"])
 
 
+@pytest.mark.parametrize("rows", [slice(0, 80), torch.arange(80)], ids=["view", "indices"])
 @pytest.mark.parametrize("ahead", [1, 160])
 @pytest.mark.parametrize("r1", [0.0, 0.7])
-def test_critics_ascend_the_weighted_value_less_its_penalties(r1, ahead, monkeypatch):
+def test_critics_ascend_the_weighted_value_less_its_penalties(r1, ahead, rows, monkeypatch):
     """The gradients of −Σ w (E a(u) − E_Γ b(u)) + w·penalty + r1/2 E_Γ|∇u|², written out as one loss for autograd."""
     F = 2.0 * Entropy() + 0.3 * Lipschitz(DIVERGENCE, 0.1, weight=5.0)
     maker = replace(stepper(Previous()), r1=r1, critic=Critic(2, 8, 1, quadratic=True))
@@ -316,7 +317,7 @@ def test_critics_ascend_the_weighted_value_less_its_penalties(r1, ahead, monkeyp
         weight.data = 0.5 * zoo.randn(k, *weight.shape)
     game.join(Affine(2).double(), critics)
     monkeypatch.setattr(games, "AHEAD", ahead)
-    _, seen = game.seen(slice(0, 80), 2, 8)
+    _, seen = game.seen(rows, 2, 8)
     losses = []
     for k, ((weight, _, dual), critic, at) in enumerate(zip(game.duals, critics, seen, strict=True)):
         y, z = at.split()
@@ -376,8 +377,9 @@ def test_maps_descend_the_value(name):
         loss = loss + weight * (dual.push or dual.a)(critic(moved.y), moved.y).mean()
     expected = torch.autograd.grad(loss, list(map.parameters()), materialize_grads=True)
     assert game.value(rows, 0) == pytest.approx(float(loss.detach()), rel=1e-12)
-    for one, other in zip(game.descent(rows, 0), expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    for taken in (rows, torch.arange(40)):
+        for one, other in zip(game.descent(taken, 0), expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
     assert torch.equal(state.x, stood)  # rows are views of the pool
     slope = game.variation(at).gradient(at)
     torch.testing.assert_close(slope, autodiff.gradient(game.variation(at).value, at), rtol=1e-9, atol=1e-11)

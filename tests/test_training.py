@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -220,7 +220,7 @@ def test_a_watch_can_stop_and_hears_where_things_stand():
 class Quadratic:
     """½a x² + b x y − ½c y² + p x + q y: x lowers it, y raises it."""
 
-    rows = 8
+    rows, batch = 8, 8
     a, b, c, p, q = 2.0, 1.5, 1.0, -1.0, 0.5
 
     def __init__(self, x: Point, y: Point) -> None:
@@ -236,10 +236,10 @@ class Quadratic:
     def descent(self, rows: Rows, key: int) -> list[Tensor]:
         return gradients(self.loss(), [self.x])
 
-    def seen(self, rows: Rows, count: int, key: int) -> Sequence[int]:
-        return range(count)
+    def seen(self, rows: Rows, count: int, key: int) -> Sequence[Tensor]:
+        return torch.arange(self.rows)[rows].view(count, self.batch).unbind()
 
-    def ascent(self, seen: int, key: int) -> list[Tensor]:
+    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
         return gradients(-self.loss(), [self.y])
 
     @classmethod
@@ -257,6 +257,25 @@ def test_a_game_ends_at_its_saddle_point():
     torch.testing.assert_close(torch.cat([x.w, y.w]).detach(), Quadratic.solution(), rtol=0, atol=0.02)
     value = Quadratic(*(Point(each) for each in Quadratic.solution().tolist())).loss().item()
     assert curve[-1][1] == pytest.approx(value, abs=0.02)
+
+
+class Rebinding(torch.optim.Optimizer):
+    """Plain descent that gives each parameter new data, where others write on the old."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        super().__init__(parameters, {"lr": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data = p.data - group["lr"] * p.grad
+
+
+def test_an_optimiser_may_give_parameters_new_data():
+    x, y = Point(3.0), Point(-2.0)
+    saddle(Quadratic(x, y), x, y, replace(GAME, optimiser=Rebinding), 0, never)
+    torch.testing.assert_close(torch.cat([x.w, y.w]).detach(), Quadratic.solution(), rtol=0, atol=0.02)
 
 
 def test_refitting_is_the_best_answer_to_the_final_map():
@@ -299,7 +318,7 @@ def test_a_game_recovers_from_a_loss_that_is_not_finite():
 class Slope:
     """x falls and y rises at constant slope, so that Adam's steps have the length of its rates; NaN at move 30."""
 
-    rows = 8
+    rows, batch = 8, 8
 
     def __init__(self, x: Point, y: Point) -> None:
         self.x, self.y, self.met = x.w, y.w, []
@@ -311,10 +330,10 @@ class Slope:
         self.met.append((self.x.item(), self.y.item()))
         return [torch.full_like(self.x, math.nan if len(self.met) == 30 else 1.0)]
 
-    def seen(self, rows: Rows, count: int, key: int) -> Sequence[int]:
-        return range(count)
+    def seen(self, rows: Rows, count: int, key: int) -> Sequence[Tensor]:
+        return torch.arange(self.rows)[rows].view(count, self.batch).unbind()
 
-    def ascent(self, seen: int, key: int) -> list[Tensor]:
+    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
         return gradients(-self.y.sum(), [self.y])
 
 
@@ -340,11 +359,11 @@ class Keyed(Slope):
         self.keys.append(key)
         return super().descent(rows, key)
 
-    def seen(self, rows: Rows, count: int, key: int) -> Sequence[int]:
+    def seen(self, rows: Rows, count: int, key: int) -> Sequence[Tensor]:
         self.keys.append(key)
         return super().seen(rows, count, key)
 
-    def ascent(self, seen: int, key: int) -> list[Tensor]:
+    def ascent(self, seen: Tensor, key: int) -> list[Tensor]:
         self.keys.append(key)
         self.stood.append(self.y.item())
         return super().ascent(seen, key)
@@ -365,7 +384,7 @@ def test_no_key_serves_twice_and_refitting_slows_down():
 class Roomy(Slope):
     """One of 64 rows that notes those of its players' moves."""
 
-    rows = 64
+    rows, batch = 64, 24
 
     def __init__(self, x: Point, y: Point) -> None:
         super().__init__(x, y)
@@ -375,7 +394,7 @@ class Roomy(Slope):
         self.of_x.append(torch.arange(64)[rows])
         return super().descent(rows, key)
 
-    def seen(self, rows: Rows, count: int, key: int) -> Sequence[int]:
+    def seen(self, rows: Rows, count: int, key: int) -> Sequence[Tensor]:
         self.of_y.append(torch.arange(64)[rows])
         return super().seen(rows, count, key)
 

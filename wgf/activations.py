@@ -19,7 +19,7 @@ class Activation(ABC):
         """σ(h) and σ′(h), sharing what they can."""
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """σ(h) and what `backward` needs, here σ′(h); h, which nobody else holds, may be written on."""
+        """σ(h) and what `backward` and `slope` need, here σ′(h); h, which nobody else holds, may be written on."""
         return self.pair(h)
 
     def layer(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,11 +28,11 @@ class Activation(ABC):
 
     def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
         """g σ′(h) for σ(h) = value; g, which nobody else holds, may be written on."""
-        return g.mul_(self.slope(kept, value))
+        return g.mul_(kept)
 
     def slope(self, kept: Tensor, value: Tensor) -> Tensor:
         """σ′(h) for σ(h) = value, by what `forward` kept."""
-        return kept
+        return self.backward(torch.ones_like(value), kept, value)
 
     def slopes(self, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """σ(h), σ′(h) and what `bent` needs, here h, for h = Wx + b."""
@@ -101,6 +101,9 @@ class Silu(Activation):
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         s = torch.sigmoid(h)
         return h.mul_(s), s
+
+    def backward(self, g: Tensor, kept: Tensor, value: Tensor) -> Tensor:
+        return g.mul_(self.slope(kept, value))
 
     def slope(self, kept: Tensor, value: Tensor) -> Tensor:
         """s + σ(h) (1 − s): one pass, where torch's own backward takes the exponential again."""

@@ -107,8 +107,11 @@ def _pulled_shallow(
     kept: Sequence[Tensor],
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    """The same for one hidden layer and one output wᵀσ(Wx + b) + c: with s_i = σ′ at row i, Σ g_i (w ∘ s_i) x_iᵀ is
-    w ∘ Σ s_i (g_i x_i)ᵀ, and Wᵀ(w ∘ s_i) is (w ∘ W)ᵀ s_i, so that no rows (n, width) are multiplied by g or w."""
+    """What `_pulled` gives, for one hidden layer and one output wᵀσ(Wx + b) + c.
+
+    With s_i = σ′ at row i, Σ g_i (w ∘ s_i) x_iᵀ = w ∘ Σ s_i (g_i x_i)ᵀ and Wᵀ(w ∘ s_i) = (w ∘ W)ᵀ s_i, so that no rows
+    (n, width) are multiplied by g or w.
+    """
     (W, _, last, _), (x, what, value) = weights, kept
     slope, found = activation.slope(what, value), list[Tensor | None]([None] * len(wanted))
     if wanted[0]:

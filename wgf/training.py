@@ -33,7 +33,8 @@ class Progress:
 
 
 Rows: TypeAlias = slice | Tensor
-"""What takes rows of a pool: a slice, of which a view comes, or their indices where they run over its end."""
+"""What takes rows of a pool: a slice, of which a view comes, or their indices where they run over its end. Views of the
+pool are to be read, never written on."""
 
 Watch: TypeAlias = Callable[[Progress], bool]
 Curve: TypeAlias = list[tuple[int, float]]
@@ -99,7 +100,6 @@ class Adam(Recipe):
 
     def minimise(self, objective: Objective, module: nn.Module, key: int, watch: Watch) -> Curve:
         parameters = [p for p in module.parameters() if p.requires_grad]
-        weights = [p.detach() for p in parameters]
         average, best = _copies(parameters), _copies(parameters)
         began, score = time.perf_counter(), objective.score()
         curve: Curve = [(0, score)]
@@ -114,7 +114,7 @@ class Adam(Recipe):
                 keys.fold(key, iteration),
             )
             optimiser.step(gradients(loss, parameters), rate * scale)
-            _blend(average, weights, min(self.averaging, (1 + iteration) / (10 + iteration)))
+            _blend(average, parameters, min(self.averaging, (1 + iteration) / (10 + iteration)))
             iteration += 1
             if iteration % every and iteration < self.iterations:
                 continue
@@ -247,7 +247,6 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
     time).
     """
     players = [[p for p in module.parameters() if p.requires_grad] for module in (map, critics)]
-    weights = [[p.detach() for p in player] for player in players]
     averages, kept = [_copies(p) for p in players], [_copies(p) for p in players]
     rates, retries, began, curve = [recipe.rate, recipe.critic_rate], 0, time.perf_counter(), []
     device, every, iteration = players[0][0].device, max(1, recipe.iterations // 20), 0
@@ -255,7 +254,7 @@ def saddle(game: Game, map: nn.Module, critics: nn.Module, recipe: Alternate, ke
 
     def move(player: int, round: int, scale: float, slopes: list[Tensor]) -> None:
         optimisers[player].step(slopes, rates[player] * scale)
-        _blend(averages[player], weights[player], min(recipe.averaging, (1 + round) / (10 + round)))
+        _blend(averages[player], players[player], min(recipe.averaging, (1 + round) / (10 + round)))
 
     def batches(round: int, count: int = 1) -> Rows:
         return _slices(game.rows, recipe.batch, row, round, count, device)
@@ -338,8 +337,8 @@ def _assign(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
         target.copy_(source)
 
 
-def _blend(average: list[Tensor], weights: list[Tensor], past: float) -> None:
-    torch._foreach_lerp_(average, weights, 1 - past)
+def _blend(average: list[Tensor], parameters: Sequence[Tensor], past: float) -> None:
+    torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - past)  # cheaper than no_grad
 
 
 def _scored_at(objective: Objective, parameters: Sequence[Tensor], weights: Sequence[Tensor]) -> float:

@@ -48,8 +48,9 @@ class Dual:
     f*(h) and log h have forms that neither overflow nor cancel. At the optimum x ↦ a(u(x), x) is δF/δρ, by the envelope
     theorem, up to a constant.
 
-    `penalty(critic, x, z, key)`, where there is one, is added to the critic's loss; `key` seeds what it draws. `merge`
-    is what becomes of the values of b where that is not their mean: log ∘ mean ∘ exp in Donsker and Varadhan's form.
+    `penalty(critic, x, z, key)`, where there is one, is added to the critic's loss; `key` seeds what it draws, and
+    x and z may be views that are not to be written on. `merge` is what becomes of the values of b where that is not
+    their mean: log ∘ mean ∘ exp in Donsker and Varadhan's form.
     `push` is what the map descends where that is not a. `steepness` is sup |d head/du|;
     `slope`, where there is one, is the L of an h that must be L-Lipschitz; `support`, where there is one, the box or
     ball that must hold ρ, outside of which nothing keeps the critic down; `felt`, where it is less work than a, is a up

@@ -33,7 +33,7 @@ class Map(nn.Module, ABC):
 
     @abstractmethod
     def transport(self, x: Float[Tensor, "n d"], logdet: bool = False) -> Transport:
-        """T(x_i) with its cost, and log|det ∇T(x_i)| if asked."""
+        """T(x_i) with its cost, and log|det ∇T(x_i)| if asked. x may be a view of the particles: never write on it."""
 
     @abstractmethod
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:
