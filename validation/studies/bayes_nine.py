@@ -36,7 +36,7 @@ SKEWED = (0.3,) * 8
 TRAINING = Alternate(200, 4, 100, 1024)
 PARTICLES, FRESH = 50_000, 40_000
 FEW = 200
-"""Of fewer held-out rows than this, one alone is more than the accuracies may differ by."""
+"""Of so many held-out rows or fewer, one alone is as much as the accuracies may differ by, or more."""
 DRAWS, LONG = 2000, 16_000
 """Of each chain of the reference; the latter where held-out rows are few, and probabilities near ½ must be settled."""
 
@@ -80,7 +80,7 @@ def _outcomes(name: str, splits: int) -> Iterable[Outcome]:
     sampler = functools.cache(lambda draws: Nuts(log_density(), draws, 400))
     for seed in range(splits):
         split = Split(name, seed)
-        yield outcome(split, sampler(LONG if len(split.y) < FEW else DRAWS))
+        yield outcome(split, sampler(LONG if len(split.y) <= FEW else DRAWS))
 
 
 def outcome(split: Split, sampler: Nuts) -> Outcome:
