@@ -50,7 +50,7 @@ ROWS, TESTS, PERMUTATIONS = 10_000, 5, 199
 WIDTHS = (3, 4, 5, 8, 16)
 STEPS = 5
 LONGER = {("moons", 1.0): 3000, ("moons", 5.0): 3000, ("moons", 10.0): 3000}
-"""Iterations of a step where 2,000 leave MMD² about its bound; at α = 50 so many make a step too stiff to carry back."""
+"""Iterations of a step where 2,000 leave MMD² about its bound; at α = 50 so many make one too stiff to carry back."""
 
 
 @dataclass(frozen=True)
