@@ -1,5 +1,6 @@
 """Reference draws by the no-U-turn sampler of numpyro, with what they are worth."""
 
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -88,28 +89,34 @@ class Nuts:
         for name, count in (("draws", draws), ("warmup", warmup), ("chains", chains)):
             checks.at_least(name, count, 1)
         infer, self.chains = required("numpyro.infer"), chains
-        kernel = infer.NUTS(_whitened(log_density), target_accept_prob=target)
-        self._mcmc = infer.MCMC(
-            kernel,
-            num_warmup=warmup,
-            num_samples=draws,
-            num_chains=chains,
-            chain_method="vectorized",
-            progress_bar=False,
-            jit_model_args=True,
-        )
+
+        @functools.cache
+        def compiled(shapes: tuple[torch.Size, ...]) -> Any:
+            """Of its own for data of other shapes, for numpyro's goes wrong on them."""
+            return infer.MCMC(
+                infer.NUTS(_whitened(log_density), target_accept_prob=target),
+                num_warmup=warmup,
+                num_samples=draws,
+                num_chains=chains,
+                chain_method="vectorized",
+                progress_bar=False,
+                jit_model_args=True,
+            )
+
+        self._compiled = compiled
 
     def __call__(self, law: Gaussian, data: Sequence[Tensor] = (), seed: int = 0) -> Draws:
         """Draws of π(·; data), started about `law`, which ought to approximate it."""
         jax = required("jax")
         factor = torch.linalg.cholesky(law.covariance.double())
+        mcmc = self._compiled(tuple(each.shape for each in (factor, *data)))
         with jax.enable_x64(True):
             key, first = jax.random.split(jax.random.PRNGKey(seed))
             start = 2 * jax.random.normal(first, (self.chains, law.dim))
             arrays = [jax.numpy.asarray(each.numpy()) for each in (law.mean.double(), factor, *data)]
-            self._mcmc.run(key, *arrays, init_params={"y": start}, extra_fields=("diverging",))
-            y = np.asarray(self._mcmc.get_samples(group_by_chain=True)["y"])
-            divergent = int(np.asarray(self._mcmc.get_extra_fields()["diverging"]).sum())
+            mcmc.run(key, *arrays, init_params={"y": start}, extra_fields=("diverging",))
+            y = np.asarray(mcmc.get_samples(group_by_chain=True)["y"])
+            divergent = int(np.asarray(mcmc.get_extra_fields()["diverging"]).sum())
         x = law.mean.double() + torch.from_numpy(y.copy()) @ factor.T
         return Draws(x, divergent, torch.full(x.shape[:2], 1 / (x.shape[0] * x.shape[1]), dtype=torch.float64))
 
