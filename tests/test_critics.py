@@ -210,6 +210,27 @@ def test_slopes_for_given_rates_are_those_of_autograd(build):
     torch.testing.assert_close(critic.slopes(x, 0.3), flat, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("dim", [2, 12])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_quadratic_critic_by_hand_is_the_formula_written_out(dim, depth):
+    """N(y) + ½yᵀAy + bᵀy, y = (x − m)/s, in torch's own operations, A not symmetric: critics' own nodes check nothing."""
+    critic = drawn(Critic(dim, 8, depth, quadratic=True)).double()
+    x = zoo.randn(0, 30, dim).requires_grad_()
+    critic.standardise(x.detach())
+    y = h = (x - critic.mean) / critic.scale
+    for layer in critic.network.layers[:-1]:
+        h = torch.nn.functional.silu(layer(h))
+    u = critic.network.layers[-1](h)[:, 0] + 0.5 * torch.einsum("ni,ij,nj->n", y, critic.bend, y) + y @ critic.slope
+    torch.testing.assert_close(critic(x), u, rtol=1e-12, atol=1e-12)
+    trained = list(critic.parameters())
+    to_x, *expected = torch.autograd.grad(u, [x, *trained], u.detach().sin())
+    by_node = torch.autograd.grad(critic(x), [x, *trained], u.detach().sin())
+    by_hand = [critic.slopes(x, torch.sin), *critic.gradients(x.detach(), trained, torch.sin)]
+    for found in (by_node, by_hand):
+        for one, other in zip(found, [to_x, *expected], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
+
+
 @pytest.mark.parametrize("n", [2, 4096, 9000])
 def test_the_spread_of_rows_is_their_standard_deviation(n):
     x = 1e3 + zoo.doubles(2.0, 0.0, 1e-4) * zoo.randn(0, n, 3)

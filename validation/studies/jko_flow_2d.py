@@ -49,8 +49,8 @@ can be told from 0."""
 ROWS, TESTS, PERMUTATIONS = 10_000, 5, 199
 WIDTHS = (3, 4, 5, 8, 16)
 STEPS = 5
-LONGER = {("moons", 1.0): 3000, ("moons", 5.0): 3000, ("moons", 10.0): 3000}
-"""Iterations of a step where 2,000 leave MMD² about its bound; at α = 50 so many make one too stiff to carry back."""
+LONGER = {("moons", 1.0): 1.5, ("moons", 5.0): 1.5, ("moons", 10.0): 1.5}
+"""Times the iterations, where 2,000 leave MMD² about its bound; at α = 50 so many make one too stiff to carry back."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Setting:
     pool: int = 100_000
 
     def of(self, name: str, alpha: float) -> "Setting":
-        """That of a cell: those of `LONGER` take more iterations, in proportion."""
-        return replace(self, iterations=self.iterations * LONGER.get((name, alpha), 2000) // 2000)
+        """That of a cell: those of `LONGER` take more iterations."""
+        return replace(self, iterations=round(self.iterations * LONGER.get((name, alpha), 1.0)))
 
     def flow(self) -> OTFlow:
         """m = 16: 365 weights; the features' frequencies are doubled, as edges are sharp, and divergences are taken at
