@@ -213,7 +213,7 @@ def test_slopes_for_given_rates_are_those_of_autograd(build):
 @pytest.mark.parametrize("dim", [2, 12])
 @pytest.mark.parametrize("depth", [1, 2])
 def test_a_quadratic_critic_by_hand_is_the_formula_written_out(dim, depth):
-    """N(y) + ½yᵀAy + bᵀy, y = (x − m)/s, in torch's own operations, A not symmetric: critics' own nodes check nothing."""
+    """N(y) + ½yᵀAy + bᵀy, y = (x − m)/s, in torch's operations, A not symmetric: critics' own nodes check nothing."""
     critic = drawn(Critic(dim, 8, depth, quadratic=True)).double()
     x = zoo.randn(0, 30, dim).requires_grad_()
     critic.standardise(x.detach())
