@@ -61,7 +61,7 @@ def study(quick: bool = False) -> Report:
     the standard deviation that it has between samples of one law (by permutation), for under it values only say
     "indistinguishable". Of 6,932 rows four in five are trained on or choose weights, the others are held out.
     """
-    budget, alphas = (Budget(60, 16), (1.0, 10.0)) if quick else (Budget(300, 32), ALPHAS)
+    budget, alphas = (Budget(60, 16), (1.0, 10.0)) if quick else (Budget(1000, 32), ALPHAS)
     problem = density(Miniboone())
     learning = problem.learning
     assert learning is not None
@@ -74,7 +74,7 @@ def stepper(problem: Problem, steps: int, budget: Budget) -> JKO:
     """One OT-Flow potential a step, its quadratic part of full rank; all steps have as many iterations in all."""
     iterations = budget.iterations * STEPS // steps
     training = Adam(iterations, 256, 2e-2, checks=max(10, iterations // 30), patience=5)
-    potential = OTFlow(problem.dim, budget.width, rank=problem.dim + 1, steps=2, evaluation_steps=4)
+    potential = OTFlow(problem.dim, budget.width, rank=problem.dim + 1, steps=2, evaluation_steps=8)
     learning = problem.learning
     assert learning is not None
     return replace(jko_flow(problem.dim, potential, training, particles=len(learning.train)), held=KEPT)
