@@ -32,7 +32,8 @@ PUBLISHED = {  # accuracy and mean log-likelihood: Fan et al. 2022, Table 2, and
     "banana": (Marks(0.55, -0.69), Marks(0.54, -0.69)),
 }
 TAUS = (0.3, 0.5, 1.0, 1.0, 1.0, 1.0)
-SKEWED = (0.3,) * 8
+SKEWED = (*(0.3,) * 4, *(0.6,) * 3, *(1.0,) * 3)
+"""Where marginals are skewed: short steps first; tails fill slowly, and long steps take them to t = 6."""
 TRAINING = Alternate(200, 4, 100, 1024)
 PARTICLES, FRESH = 50_000, 40_000
 FEW = 200
