@@ -75,6 +75,24 @@ def test_densities_are_carried_through():
     torch.testing.assert_close(path.final.log_prob(x), path.state.scored(50).log_density, rtol=1e-6, atol=1e-6)
 
 
+def test_second_derivatives_are_taken_of_few_rows_at_once(monkeypatch):
+    seen = []
+
+    def V(x):
+        seen.append(len(x))
+        return (x[:, 0] * x[:, 1].cos()).exp()
+
+    x, map = zoo.randn(0, 50, 2), guided(V)
+    whole = map.jacobian(x)
+    monkeypatch.setattr("wgf.maps.guided.BENT", 7)
+    seen.clear()
+    for ours, theirs in zip(map.jacobian(x), whole, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    assert max(seen) == 7
+    learnt = map.jacobian(x)[1].sum()
+    assert torch.autograd.grad(learnt, map.step)[0].abs() > 0
+
+
 def test_only_static_maps_are_guided():
     with pytest.raises(InputError, match="Guided needs a static map such as"):
         Guided(OTFlow(2), lambda x: x.sum(-1))

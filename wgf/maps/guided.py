@@ -11,8 +11,8 @@ from wgf.functionals.potential import Potential
 from wgf.law import Cloud
 from wgf.maps.base import Map, Static
 
-BLOCK = 4096
-"""Rows whose slopes are taken at once."""
+BLOCK, BENT = 4096, 256
+"""Rows whose slopes, and whose second derivatives, are taken at once: of the latter autograd keeps all V makes."""
 
 
 class Guided(Static):
@@ -74,10 +74,14 @@ class Guided(Static):
 
     def jacobian(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d d"]]:
         y, J = self.map.jacobian(x)
-        slope, hessian = autodiff.jacobian(self.slope, x)
-        if not x.requires_grad:
-            slope, hessian = slope.detach(), hessian.detach()
+        slope, hessian = autodiff.jacobian(self.slope, x) if x.requires_grad else self._bent(x)
         return y - self.step * slope, J - self.step * hessian
+
+    def _bent(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """∇V and ∇²V, part by part: what is kept of one is let go before the next."""
+        parts = [[each.detach() for each in autodiff.jacobian(self.slope, part)] for part in x.split(BENT)]
+        slopes, hessians = zip(*parts, strict=True)
+        return torch.cat(slopes), torch.cat(hessians)
 
 
 class _Known(Static):
