@@ -90,6 +90,7 @@ from wgf.maps import (
     Logit,
     Map,
     NeuralODE,
+    NormalScores,
     OTFlow,
     Residual,
     Standard,
@@ -101,6 +102,7 @@ from wgf.pixels import Pixels
 from wgf.pooled import PooledMixture
 from wgf.problem import Problem
 from wgf.ring import Ring
+from wgf.smoothed_bootstrap import SmoothedBootstrap
 from wgf.steppers import (
     JKO,
     SVGD,
@@ -208,6 +210,13 @@ MAPS = [
     MapEntry("UNet", lambda dtype: UNet(1, 2, 4, features=2, levels=1)),
     MapEntry("UNet, colour", lambda dtype: UNet(2, 4, 4, features=1)),
     MapEntry("Standard", lambda dtype: Standard(doubles(1, -2).to(dtype), doubles(3, 0.5).to(dtype)), identity=None),
+    MapEntry(
+        "NormalScores",
+        lambda dtype: NormalScores(
+            doubles([-2, -0.1, 0.4, 3], [-1, 1, 2, 2.5]).to(dtype), doubles([-1, 0, 0.5, 2], [-3, -1, 2, 3]).to(dtype)
+        ),
+        identity=None,
+    ),
     MapEntry("Logit", lambda dtype: Logit(3, -9.0, 8.0), identity=None),
     moving("OTFlow(1)", lambda: OTFlow(1, width=8, steps=4), identity=1e-6),
     moving("OTFlow(2)", lambda: OTFlow(2, width=9, steps=5, scheme=Heun(), horizon=0.5), identity=1e-6),
@@ -516,6 +525,13 @@ LAWS = [
         0.81 * doubles([0.6875 + 1 / 12, -0.015625], [-0.015625, 0.05859375 + 1 / 48]),
     ),
     LawEntry("Blurred", lambda: Blurred(Gaussian(MEAN, COVARIANCE), 0.5), MEAN, COVARIANCE + 0.25 * EYE, density=False),
+    LawEntry(
+        "SmoothedBootstrap",
+        lambda: SmoothedBootstrap(torch.arange(10, dtype=DOUBLE).reshape(5, 2), 0.5),
+        doubles(4, 5),
+        8 * torch.ones(2, 2, dtype=DOUBLE) + 0.25 * 10 * torch.ones(2, 2, dtype=DOUBLE),
+        density=False,
+    ),
     LawEntry(
         "Cells",
         lambda: Cells(doubles([0, 2], [1, -1]), 2.0, Affine(2).to(DOUBLE)),

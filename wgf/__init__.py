@@ -44,6 +44,7 @@ from wgf.maps import (
     Inverse,
     Logit,
     NeuralODE,
+    NormalScores,
     OTFlow,
     Residual,
     Standard,
@@ -54,6 +55,7 @@ from wgf.pearson import PearsonII
 from wgf.pixels import Pixels
 from wgf.problem import Problem
 from wgf.ring import Ring
+from wgf.smoothed_bootstrap import SmoothedBootstrap
 from wgf.steppers import (
     JKO,
     SVGD,
@@ -133,6 +135,7 @@ __all__ = [
     "Midpoint",
     "Mixture",
     "NeuralODE",
+    "NormalScores",
     "NotInvertible",
     "OTFlow",
     "Observer",
@@ -156,6 +159,7 @@ __all__ = [
     "SaddleJKO",
     "SlicedMMD2",
     "SlicedW2",
+    "SmoothedBootstrap",
     "Splitting",
     "SquaredHellinger",
     "Standard",

@@ -9,6 +9,7 @@ from wgf.maps.icnn import ICNN
 from wgf.maps.integrate import RK4, Adaptive, Euler, Heun
 from wgf.maps.logit import Logit
 from wgf.maps.neural_ode import Exact, FiniteDifference, Hutchinson, NeuralODE
+from wgf.maps.normal_scores import NormalScores
 from wgf.maps.potential import OTFlow, PotentialFlow
 from wgf.maps.residual import Residual
 from wgf.maps.standard import Standard
@@ -34,6 +35,7 @@ __all__ = [
     "Logit",
     "Map",
     "NeuralODE",
+    "NormalScores",
     "OTFlow",
     "PotentialFlow",
     "Residual",

@@ -7,8 +7,9 @@ from wgf.data import Dataset, EightGaussians, check_columns
 from wgf.errors import InputError
 from wgf.functionals import Entropy, Potential, Quadratic
 from wgf.law import Empirical, Gaussian
-from wgf.maps import Standard
+from wgf.maps import Map, NormalScores, Standard
 from wgf.problem import Learning, Problem
+from wgf.smoothed_bootstrap import SmoothedBootstrap
 
 
 def density(
@@ -17,6 +18,8 @@ def density(
     share: float = 0.8,
     split: int = 0,
     horizon: float = 25.0,
+    normal_scores: bool = False,
+    smoothing: float = 0.0,
 ) -> Problem:
     """The flow of KL(ρ‖N(0, I)) from the rows of a data set: after it, N(0, I) carried back is their learnt law.
 
@@ -25,7 +28,10 @@ def density(
     training rows, and what that does to volumes is counted in the density.
 
     Args: data; standardise, or take columns as they are; share of the rows that are trained on, in (0, 1), chosen by
-    the seed `split`; the others are held out; horizon, a time above 0.
+    the seed `split`; the others are held out; horizon, a time above 0; normal_scores, bring the marginals of the
+    training rows to N(0, 1) in place of standardising (`NormalScores`): for skewed or heavy-tailed columns; smoothing,
+    h ≥ 0, the bandwidth of noise that is added to what is trained on (`SmoothedBootstrap`): for few rows, of which
+    several times as many particles are then to be drawn.
     Raises: InputError for an argument outside these ranges, for constant or doubled columns and too few rows, and as
     `data.load`.
     """
@@ -37,10 +43,13 @@ def density(
     check_columns(train)
     x = train.X.double()
     d = x.shape[1]
-    frame = Standard.fit(x) if standardise else Standard(torch.zeros_like(x[0]), torch.ones_like(x[0]))
+    frame: Map = Standard.fit(x) if standardise else Standard(torch.zeros_like(x[0]), torch.ones_like(x[0]))
+    if normal_scores:
+        frame = NormalScores.fit(x)
+    y = frame(x)
     return Problem(
         Entropy() + Potential(Quadratic(torch.eye(d, dtype=torch.float64))),
-        Empirical(frame(x)),
+        SmoothedBootstrap(y, smoothing) if checks.not_negative("smoothing", smoothing) else Empirical(y),
         checks.positive("horizon", horizon),
         title=f"Density of {type(data).__name__}, {len(x):,} rows in dimension {d}",
         learning=Learning(Gaussian.standard(d, dtype=torch.float64), frame, x, held.X.double(), table.names),

@@ -1,0 +1,176 @@
+"""Normal marginals by monotone splines, and rows spread by noise of their own shape."""
+
+import math
+
+import pytest
+import torch
+from zoo import DOUBLE, doubles, randn
+
+from wgf import keys
+from wgf.data import Dataset, Table
+from wgf.errors import InputError, Unknown
+from wgf.law import Gaussian, Pushforward
+from wgf.maps import Inverse, NormalScores
+from wgf.smoothed_bootstrap import SmoothedBootstrap
+from wgf.targets.density import density
+
+ROWS = torch.cat([randn(0, 4000, 1).exp(), randn(1, 4000, 1).sinh(), torch.rand(4000, 1, dtype=DOUBLE)], 1)
+"""Skewed, heavy-tailed and bounded."""
+
+
+def test_scores_are_normal():
+    """Quantiles of every column are those of N(0, 1): to the few rows between two knots, 16 at the 99 % point."""
+    y = NormalScores.fit(ROWS)(ROWS)
+    for levels, error in ((doubles(0.05, 0.25, 0.5, 0.75, 0.95), 0.02), (doubles(0.01, 0.99), 0.05)):
+        expected = torch.special.ndtri(levels)[:, None].expand(-1, 3)
+        torch.testing.assert_close(y.quantile(levels, 0), expected, rtol=0, atol=error)
+    torch.testing.assert_close(y.std(0), torch.ones(3, dtype=DOUBLE), rtol=0, atol=0.02)
+
+
+def test_knots_have_their_scores():
+    knots, scores = doubles([-2, 0.1, 0.4, 3], [-1, 1, 2, 2.5]), doubles([-1, 0, 0.5, 2], [-3, -1, 2, 3])
+    map = NormalScores(knots, scores)
+    torch.testing.assert_close(map(knots.T), scores.T, rtol=0, atol=1e-14)
+    torch.testing.assert_close(map.inverse(scores.T)[0], knots.T, rtol=0, atol=1e-14)
+
+
+def test_evenly_spaced_chords_are_a_straight_line():
+    places = torch.linspace(-1, 3, 6, dtype=DOUBLE)
+    map = NormalScores(places[None], (2 * places - 1)[None])
+    x = 5 * randn(2, 50, 1)
+    torch.testing.assert_close(map(x), 2 * x - 1, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(map.transport(x, logdet=True).logdet, torch.full((50,), math.log(2), dtype=DOUBLE))
+
+
+def test_slopes_are_those_of_differences_and_join_at_the_knots():
+    map = NormalScores.fit(ROWS)
+    inside = map.knots[:, 1:-1].T
+    x, h = torch.cat([ROWS[:200] * 1.5, inside]), 1e-8
+    found = map.jacobian(x)[1].diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(found, (map(x + h) - map(x - h)) / (2 * h), rtol=1e-3, atol=1e-5)
+
+
+def test_inverse_and_volumes_are_closed_forms_far_out_as_well():
+    map = NormalScores.fit(ROWS)
+    x = torch.cat([ROWS[:300], 1e3 * randn(3, 20, 3)])
+    moved = map.transport(x, logdet=True)
+    back, logdet = map.inverse(moved.y, logdet=True)
+    torch.testing.assert_close(back, x, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(logdet, -moved.logdet, rtol=1e-8, atol=1e-8)
+
+
+def test_densities_of_the_rows_integrate_to_one():
+    """∫ φ(T(x))T′(x) dx = 1 between far ends."""
+    column = NormalScores.fit(ROWS[:, :1])
+    law = Pushforward(Gaussian.standard(1, dtype=DOUBLE), Inverse(column))
+    grid = torch.linspace(-40, 200, 400_001, dtype=DOUBLE)
+    mass = torch.trapezoid(law.log_prob(grid[:, None]).exp(), grid)
+    assert abs(float(mass) - 1) < 1e-4
+
+
+def test_slopes_can_be_differentiated():
+    map, x = NormalScores.fit(ROWS[:500]), ROWS[:5].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: map.transport(x, logdet=True).logdet, (x,), atol=1e-4)
+    assert torch.autograd.gradcheck(lambda y: map.inverse(y)[0], (randn(4, 5, 3).requires_grad_(),), atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.9995])
+def test_values_that_repeat_share_a_knot(share):
+    """A column most of which is zero still goes one to one, with slopes that stay finite."""
+    x = torch.where(torch.rand(4000, 1, dtype=DOUBLE, generator=keys.generator(0)) < share, 0.0, ROWS[:, :1])
+    map = NormalScores.fit(x)
+    assert map.knots.shape == (1, 41)
+    y = map(x)
+    torch.testing.assert_close(map.inverse(y)[0], x, rtol=1e-9, atol=1e-9)
+    assert y.abs().max() < 1e3
+    assert map.transport(x, logdet=True).logdet.isfinite().all()
+
+
+def test_few_rows_have_few_knots_and_their_dtype_is_kept():
+    assert NormalScores.fit(ROWS[:3]).knots.shape == (3, 2)
+    map = NormalScores.fit(ROWS[:100].float())
+    assert map.knots.shape == (3, 5)
+    assert map(ROWS[:100].float()).dtype == torch.float32
+    assert set(map.state_dict()) == {"knots", "scores"}
+    assert not list(map.parameters())
+
+
+def test_what_has_no_scores_is_refused():
+    with pytest.raises(InputError, match="column 2 of the rows is constant"):
+        NormalScores.fit(torch.cat([ROWS[:, :1], torch.ones(4000, 1, dtype=DOUBLE)], 1))
+    with pytest.raises(InputError, match="needs 3 rows to be fitted to, got 2"):
+        NormalScores.fit(ROWS[:2])
+    with pytest.raises(InputError, match="knots must be an integer of at least 2, got 1"):
+        NormalScores.fit(ROWS, knots=1)
+    with pytest.raises(InputError, match="the scores of column 2 do not increase"):
+        NormalScores(doubles([0, 1], [0, 1]), doubles([0, 1], [1, 1]))
+    with pytest.raises(InputError, match=r"knots of shape \(1, 3\) and scores of shape \(1, 2\)"):
+        NormalScores(doubles([0, 1, 2]), doubles([0, 1]))
+
+
+def test_noise_has_the_shape_of_the_rows():
+    rows = ROWS[:, :2] @ doubles([1, 0.5], [0, 0.01])
+    law = SmoothedBootstrap(rows, 0.5)
+    x = law.sample(200_000, keys.generator(1))
+    covariance = torch.cov(rows.T)
+    torch.testing.assert_close(torch.cov(x.T), 1.25 * covariance, rtol=0.1, atol=0)
+    with pytest.raises(Unknown, match="learn one"):
+        law.log_prob(x)
+
+
+@pytest.mark.parametrize("judging", [(100, 50), (3000, 1500)])
+def test_rows_that_judge_are_left_as_they_are(judging):
+    sizes = [*judging, 9000]
+    x, known = SmoothedBootstrap(ROWS, 0.1).disjoint(sizes, keys.generator(2)), {tuple(row) for row in ROWS.tolist()}
+    rows, smoothed = x[: sum(judging)], x[sum(judging) :]
+    assert len(smoothed) == 9000
+    assert all(tuple(row) in known for row in rows.tolist())
+    assert not any(tuple(row) in known for row in smoothed.tolist())
+    assert len(smoothed.unique(dim=0)) == 9000  # rows that come several times have noise of their own
+
+
+def test_no_row_that_judges_is_trained_on_and_all_others_are_evenly():
+    """With noise that is next to none, the nearest row of every sample is that which it came from."""
+    rows = torch.arange(100, dtype=DOUBLE)[:, None]
+    x = SmoothedBootstrap(rows, 1e-9).disjoint([20, 10, 700], keys.generator(3)).round()[:, 0]
+    assert len(set(x[:30].tolist())) == 30
+    left, times = x[30:].unique(return_counts=True)
+    assert not set(left.tolist()) & set(x[:30].tolist())
+    assert times.tolist() == [10] * 70
+
+
+def test_rows_of_less_than_full_rank_keep_it():
+    flat = ROWS[:, :1] @ doubles([1, -2])
+    x = SmoothedBootstrap(flat, 0.3).sample(50, keys.generator(0))
+    torch.testing.assert_close(x[:, 1], -2 * x[:, 0], rtol=1e-6, atol=1e-6)
+
+
+def test_a_bandwidth_or_a_single_row_that_cannot_be_is_refused():
+    with pytest.raises(InputError, match="bandwidth of a SmoothedBootstrap must be a finite number above 0, got 0"):
+        SmoothedBootstrap(ROWS, 0)
+    with pytest.raises(InputError, match="at least 2 rows"):
+        SmoothedBootstrap(ROWS[:1], 0.1)
+
+
+class Skewed(Dataset):
+    def load(self) -> Table:
+        return Table(ROWS, None, ("a", "b", "c"))
+
+
+def test_a_density_can_be_learnt_in_scores_of_rows_with_noise():
+    """N(0, I) carried back by no step at all is the law of independent columns with the marginals of the rows."""
+    problem = density(Skewed(), normal_scores=True, smoothing=0.2)
+    learning = problem.learning
+    assert isinstance(learning.frame, NormalScores)
+    assert isinstance(problem.initial, SmoothedBootstrap)
+    model = Pushforward(learning.reference, Inverse(learning.frame))
+    exact = -(math.log(2 * math.pi * math.e) / 2)  # the entropy of e^Z is that of Z, as E Z = 0
+    assert abs(float(model.log_prob(learning.held).mean()) - (exact + heavy(learning.held[:, 1]))) < 0.1
+    with pytest.raises(InputError, match="smoothing must be a finite number from 0 on, got -1"):
+        density(Skewed(), smoothing=-1)
+
+
+def heavy(x: torch.Tensor) -> float:
+    """The mean log-density of sinh Z at these values."""
+    log_prob = -0.5 * x.asinh().square() - math.log(2 * math.pi) / 2 - 0.5 * torch.log1p(x.square())
+    return float(log_prob.mean())

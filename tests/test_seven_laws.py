@@ -1,0 +1,34 @@
+"""How the table of seven planar laws judges a flow: by steps as fine as it needs, up to 64."""
+
+import math
+
+import pytest
+import torch
+
+from validation.studies import jko_flow_2d as table
+from wgf import Gaussian, Inverse, OTFlow, Pushforward
+
+
+def steep(rate: float) -> Pushforward:
+    """N(0, I) carried back through ẋ₁ = −rate·x₁ by RK4: the steeper, the more steps it needs."""
+    map = OTFlow(2, 4, evaluation_steps=table.EVALUATION)
+    with torch.no_grad():
+        map.quadratic.zero_()
+        map.quadratic[0, 0] = math.sqrt(rate)
+    return Pushforward(Gaussian.standard(2), Inverse(map.eval()))
+
+
+@pytest.mark.parametrize(("rate", "taken"), [(10.0, 16), (20.0, 32), (40.0, 64)])
+def test_a_steep_flow_is_judged_by_finer_steps(monkeypatch, rate, taken):
+    monkeypatch.setattr(table, "ROWS", 200)
+    cell = table.judged("moons", 1.0, 5, steep(rate))
+    assert cell.taken == taken
+    assert math.isfinite(cell.mean)
+    assert math.isfinite(cell.nll)
+
+
+def test_one_that_64_do_not_bring_back_meets_nothing(monkeypatch):
+    monkeypatch.setattr(table, "ROWS", 200)
+    cell = table.judged("moons", 1.0, 5, steep(80.0))
+    assert (cell.taken, cell.mean, cell.p) == (64, math.inf, 0.0)
+    assert not table.met([cell])[0].holds
