@@ -16,11 +16,11 @@ class SmoothedBootstrap(OfRows):
     """The law of x_i + h·Σ^½ Z, i uniform on the rows, Z ~ N(0, I), Σ their covariance: the smoothed bootstrap.
 
     What a map is trained on is drawn from it; the rows that choose its weights and certify its steps are rows as they
-    are, and none of them is trained on. Take several times as many particles as rows: each has noise of its own. A
-    flow of few rows that knows them too well has samples that are too narrow, and noise is the cure: it adds h²Σ to
-    their covariance and costs likelihood where h hides what the law has below it. Smoothed bootstrap: Efron, *The
-    jackknife, the bootstrap and other resampling plans*, SIAM 1982, §5.3; noise as a regulariser of learnt densities:
-    Rothfuss, Ferreira, Boehm, Walther, Ulrich, Asfour, Krause 2019, arXiv 1907.08982.
+    are, and none of them is trained on (where none are held, all that is drawn is smoothed). Take several times as many
+    particles as rows: each has noise of its own. A flow that knows few rows too well has samples that are too narrow,
+    and noise is the cure: it adds h²Σ to their covariance, and costs likelihood where it hides what is smaller.
+    Smoothed bootstrap: Silverman, Young, Biometrika 74 (1987) 469–479. Noise as a regulariser of learnt (conditional)
+    densities: Rothfuss, Ferreira, Boehm, Walther, Ulrich, Asfour, Krause 2019, arXiv 1907.08982.
 
     Args: x (n, d), rows, n ≥ 2; bandwidth, h > 0, in standard deviations of the rows in whatever direction.
     Raises: InputError for bad rows or another bandwidth.
@@ -61,7 +61,7 @@ class SmoothedBootstrap(OfRows):
         return torch.cat([rows[:judging], self._spread(chosen, generator)])
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        raise Unknown("a smoothed law of rows has a density of its own, not theirs: learn one")
+        raise Unknown("the density of smoothed rows is a sum over all of them, and not that of their law: learn one")
 
     def to(self, target: torch.dtype | torch.device | str) -> "SmoothedBootstrap":
         return SmoothedBootstrap(self.x.to(target), self.bandwidth)

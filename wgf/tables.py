@@ -49,7 +49,7 @@ def held_out(found: "HeldOut") -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", show_header=False)
     table.add_column(overflow="fold")
     table.add_column(justify="right", no_wrap=True)
-    for name, seen in (("", found.model), (" by a Gaussian of the training rows", found.gaussian)):
+    for name, seen in (("", found.model), (" by a Gaussian in the flow's units", found.gaussian)):
         table.add_row(f"negative log-likelihood{name} [nats]", f"{seen.nll:.4f} ± {seen.standard_error:.2g}")
     table.add_row("bits a dimension", f"{found.model.bits:.4f}")
     table.add_row("of the likelihood, by halving the integrator's steps [nats]", f"{found.model.integrator:.1g}")

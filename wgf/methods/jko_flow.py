@@ -20,6 +20,7 @@ def jko_flow(
     hamilton_jacobi: float = 0.0,
     random_times: bool = False,
     warm: WarmStart = Weights(),
+    held: int | None = None,
 ) -> JKO:
     """K proximal steps of size α from data to noise, each one OT-Flow potential with its exact trace.
 
@@ -31,7 +32,8 @@ def jko_flow(
     Args: dim; map, a template in place of the OTFlow of this width, depth, horizon, scheme and weight of the
     Hamilton–Jacobi residual, `steps` of the scheme in training and `evaluation_steps` to score and sample; training,
     of each step, with `Adam(patience=…)` as its stop rule; particles, the pool; random_times, of divergences while
-    training (`Dynamic`): what few steps need on sharp laws; warm, where a step's map starts.
+    training (`Dynamic`): what few steps need on sharp laws; warm, where a step's map starts; held, rows that certify
+    and, half as many, choose weights (`JKO`): of small tables fewer than its default, a quarter of the particles.
     """
     flow = map or OTFlow(
         dim,
@@ -44,4 +46,4 @@ def jko_flow(
         hamilton_jacobi=hamilton_jacobi,
         random_times=random_times,
     )
-    return JKO(flow, training, particles, warm=warm)
+    return JKO(flow, training, particles, held, warm=warm)

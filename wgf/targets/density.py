@@ -25,13 +25,13 @@ def density(
 
     F = ∫ρ log ρ + ½∫|x|²dρ; F + (d/2) log 2π is the negative log-likelihood of the data by as many steps as were
     taken, in the units of the flow. The model, `Learning.model`, is in the data's own: columns are standardised by the
-    training rows, and what that does to volumes is counted in the density.
+    training rows, or brought to normal scores, and what that does to volumes is counted in the density.
 
     Args: data; standardise, or take columns as they are; share of the rows that are trained on, in (0, 1), chosen by
     the seed `split`; the others are held out; horizon, a time above 0; normal_scores, bring the marginals of the
     training rows to N(0, 1) in place of standardising (`NormalScores`): for skewed or heavy-tailed columns; smoothing,
-    h ≥ 0, the bandwidth of noise that is added to what is trained on (`SmoothedBootstrap`): for few rows, of which
-    several times as many particles are then to be drawn.
+    h ≥ 0, the bandwidth of noise that is added to what is trained on, in the units of the flow (`SmoothedBootstrap`):
+    for few rows, of which several times as many particles are then to be drawn.
     Raises: InputError for an argument outside these ranges, for constant or doubled columns and too few rows, and as
     `data.load`.
     """
@@ -43,6 +43,8 @@ def density(
     check_columns(train)
     x = train.X.double()
     d = x.shape[1]
+    if normal_scores and not standardise:
+        raise InputError("normal_scores takes the place of standardise: give it, or standardise = false, not both")
     frame: Map = Standard.fit(x) if standardise else Standard(torch.zeros_like(x[0]), torch.ones_like(x[0]))
     if normal_scores:
         frame = NormalScores.fit(x)
