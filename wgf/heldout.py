@@ -26,7 +26,7 @@ PERMUTATIONS = 499
 
 @dataclass(frozen=True)
 class HeldOut:
-    """On held-out rows: the score of the model, that of a Gaussian fitted to the training rows in the units of the flow,
+    """On held-out rows: the score of the model, that of a Gaussian fitted to training rows in the units of the flow,
     and two two-sample tests.
 
     mmd2 is the unbiased MMD² between held rows and as many samples, in the units of the flow, by `kernel`; p_mmd2 that
