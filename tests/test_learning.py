@@ -19,7 +19,7 @@ from wgf.flow import Path
 from wgf.functionals import KL, Entropy, Potential, Quadratic
 from wgf.law import Empirical, Gaussian, Pushforward
 from wgf.maps import Adaptive, Affine, Compose, Inverse, NeuralODE, OTFlow, Standard
-from wgf.methods import jko_iflow
+from wgf.methods import jko_flow, jko_iflow
 from wgf.refinement import even, refine, sizes
 from wgf.schedule import Geometric, evened, refined
 from wgf.scoring import halved, score
@@ -524,3 +524,11 @@ def test_whole_numbers_are_spread_over_their_cells():
     assert density(Dequantised(Digits())).dim == 64
     with pytest.raises(InputError, match="step"):
         Dequantised(Digits(), 0.0)
+
+
+@pytest.mark.parametrize("recipe", [jko_flow, jko_iflow])
+def test_recipes_hold_as_many_rows_as_they_are_told(recipe):
+    assert recipe(2, particles=1000).kept == 250
+    assert recipe(2, particles=1000, held=30).kept == 30
+    with pytest.raises(InputError, match="held must be at most half of the particles, got 600 of 1000"):
+        recipe(2, particles=1000, held=600)

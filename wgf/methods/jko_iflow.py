@@ -22,6 +22,7 @@ def jko_iflow(
     checkpoint: bool = False,
     random_times: bool = False,
     warm: WarmStart = Weights(),
+    held: int | None = None,
 ) -> JKO:
     """JKO steps whose maps are neural-ODE blocks, trained one at a time: the memory of one, however many there are.
 
@@ -34,7 +35,8 @@ def jko_iflow(
     Args: dim; map, a template in place of the NeuralODE of this width, depth, scheme, trace and context, `steps` of the
     scheme in training and `evaluation_steps` to score and sample; training, of each block; particles, the pool;
     checkpoint, spare memory inside a block; random_times, of divergences while training (`Dynamic`): what few steps
-    need on sharp laws; warm, where a block starts, by default from the one before.
+    need on sharp laws; warm, where a block starts, by default from the one before; held, rows that certify and, half as
+    many, choose weights (`JKO`).
     """
     block = map or NeuralODE(
         dim,
@@ -48,4 +50,4 @@ def jko_iflow(
         context=context,
         random_times=random_times,
     )
-    return JKO(block, training, particles, warm=warm)
+    return JKO(block, training, particles, held, warm=warm)
