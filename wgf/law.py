@@ -264,7 +264,7 @@ class OfRows(Law, ABC):
 
     @abstractmethod
     def disjoint(self, sizes: Sequence[int], generator: torch.Generator) -> Float[Tensor, "n d"]:
-        """sizes[0] samples, then sizes[1], …, each from rows of its own, in proportion to the sizes."""
+        """sizes[0] samples, then sizes[1], …, each part from rows of its own."""
 
 
 class Empirical(OfRows):

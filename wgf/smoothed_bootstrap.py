@@ -29,7 +29,7 @@ class SmoothedBootstrap(OfRows):
     def __init__(self, x: Float[Tensor, "n d"], bandwidth: float) -> None:
         self.x = checks.rows("the rows of a SmoothedBootstrap", x)
         self.bandwidth = checks.positive("the bandwidth of a SmoothedBootstrap", bandwidth)
-        if len(x) < 2:
+        if len(self.x) < 2:
             raise InputError("a SmoothedBootstrap needs at least 2 rows, for a covariance, got 1")
 
     @property
