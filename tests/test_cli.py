@@ -62,11 +62,18 @@ def test_flags_override_the_file(tmp_path):
     plain = flags.assemble(str(file))
     assert plain == tomllib.loads(file.read_text())
     raw = flags.assemble(
-        str(file), tau=0.5, seed=4, dtype="float64", particles=900, settings=["dim=2", "stepper.inner.map=affine"]
+        str(file),
+        tau=0.5,
+        seed=4,
+        dtype="float64",
+        particles=900,
+        settings=["dim=2", "stepper.inner.map=affine"],
+        device="cuda",
     )
     assert raw == {
         "seed": 4,
         "dtype": "float64",
+        "device": "cuda",
         "tau": 0.5,
         "problem": {"type": "heat", "dim": 2},
         "stepper": {"type": "midpoint", "inner": {"held": 7, "particles": 900, "map": "affine"}},
@@ -260,6 +267,8 @@ BAD = {
     "steps zero": ((*HEAT, "--steps", "0"), "steps must be an integer of at least 1, got 0"),
     "seed no integer": ((*HEAT, "--seed", "1.5"), "'1.5' is not a whole number"),
     "dtype": ((*HEAT, "--dtype", "float16"), "float16"),
+    "device": ((*HEAT, "--device", "gpu"), "device = 'gpu' should be 'cpu', 'cuda'"),
+    "device that is not there": ((*HEAT, "--device", "cuda:99"), "device = 'cuda:99' is not to be had here"),
     "not positive definite": ((*OU, "--set", "matrix=[[1, 2], [2, 1]]"), "matrix must be positive definite"),
     "not symmetric": ((*OU, "--set", "matrix=[[1, 0], [0.5, 1]]"), "matrix must be symmetric"),
     "not square": ((*OU, "--set", "matrix=[[1, 0]]"), "matrix must be a square matrix"),

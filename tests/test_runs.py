@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -314,6 +315,19 @@ def test_what_cannot_run_leaves_nothing(tmp_path):
 def coded() -> Experiment:
     problem = Problem(Potential(lambda x: 0.5 * x.square().sum(-1)), zoo.start().to(torch.float32), 1.0)
     return Experiment(problem, Particles(20), [0.1] * 3)
+
+
+def test_a_run_of_a_device_that_is_not_here_is_read_on_the_cpu_and_not_gone_on_with(tmp_path):
+    asked = experiment("jko")
+    assert asked.spec is not None
+    interrupted(replace(asked, spec={**asked.spec, "device": "cuda:99"}), tmp_path / "run", 3)
+    found, path = runs.load(tmp_path / "run")
+    assert found.spec["device"] == "cpu"
+    assert len(path) == 2
+    assert path.final.sample(5).device.type == "cpu"
+    with pytest.raises(InputError, match=r"run runs on cuda:99, which is not to be had here: it can be read"):
+        runs.resume(tmp_path / "run")
+    assert len(runs.rows(tmp_path / "run")) == 3
 
 
 def test_a_run_that_no_spec_can_say_goes_on_from_python_only(tmp_path):

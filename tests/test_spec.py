@@ -59,6 +59,7 @@ def test_every_default_is_written_out():
     said = spec.resolve({"problem": "heat"})
     assert said["seed"] == 0
     assert said["dtype"] == "float32"
+    assert said["device"] == "cpu"
     assert said["problem"] == {"type": "heat", "dim": 2, "scale": 1.0, "horizon": 1.0}
     recipe = {key: value for key, value in vars(Adam()).items() if value is not None}
     assert said["stepper"]["training"] == {**recipe, "betas": [0.9, 0.99], "type": "adam"}
@@ -197,10 +198,14 @@ WRONG = [
     ({"problem": "no_such_module:heat"}, "no_such_module", "PYTHONPATH"),
     ({"problem": "pdes.heat:haet"}, "pdes.heat:haet", "cannot be imported"),
     ({"problem": ":heat"}, "':heat'", "package.module:name"),
-    ({"problem": "heat", "colour": 1}, "colour = 1", "choose from seed, dtype, tau"),
+    ({"problem": "heat", "colour": 1}, "colour = 1", "choose from seed, dtype, device, tau"),
     ({"problem": "heat", "steper": "jko"}, "steper = 'jko'", "stepper"),
     ({"problem": "heat", "seed": 1.5}, "seed should be a valid integer", "1.5"),
     ({"problem": "heat", "dtype": "float16"}, "dtype should be 'float32' or 'float64'", "float16"),
+    ({"problem": "heat", "device": "gpu"}, "device = 'gpu' should be 'cpu', 'cuda'", "cuda:1"),
+    ({"problem": "heat", "device": 0}, "device = 0 should be 'cpu', 'cuda'", "cuda:1"),
+    ({"problem": "heat", "device": "meta"}, "device = 'meta' should be 'cpu', 'cuda'", "cuda:1"),
+    ({"problem": "heat", "device": "cuda:99"}, "device = 'cuda:99' is not to be had here", "CUDA devices"),
     ({"problem": "heat", "tau": -1}, "tau must be a finite number above 0", "-1"),
     ({"problem": "heat", "tau": 0.3}, "tau = 0.3 does not divide the horizon 1", "0.333333"),
     ({"problem": "heat", "tau": 7}, "tau = 7 does not divide the horizon 1", "tau = 1 for 1 step"),

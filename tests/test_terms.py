@@ -11,6 +11,7 @@ from torch import Tensor
 from wgf import autodiff
 from wgf.errors import InputError, Unknown
 from wgf.functionals import (
+    KL,
     Blob,
     Entropy,
     HasDual,
@@ -27,7 +28,8 @@ from wgf.functionals import (
     functional,
 )
 from wgf.kernels import Mollifier, Power
-from wgf.law import Cloud, Gaussian
+from wgf.law import Cloud, Empirical, Gaussian
+from wgf.ring import Ring
 
 KINDS = {kind for kind in vars(base).values() if isinstance(kind, type) and issubclass(kind, base.Kind)} - {base.Kind}
 
@@ -119,6 +121,39 @@ def test_a_quadratic_potential_is_its_formula():
     expected = torch.stack([0.5 * (row - b) @ A @ (row - b) for row in x])
     torch.testing.assert_close(Quadratic(A, b)(x), expected)
     torch.testing.assert_close(Quadratic(A)(x), Quadratic(A, torch.zeros(2).double())(x))
+
+
+# To a law
+
+
+def test_kl_to_a_law_is_that_to_its_density():
+    """Of N(0, S) to N(m, P): ½(tr P⁻¹S + mᵀP⁻¹m − d + log det P/S), no constant left out."""
+    start, target = Gaussian(torch.zeros(2).double(), 0.5 * zoo.EYE), Gaussian(zoo.MEAN, zoo.COVARIANCE)
+    x = start.sample(200_000, torch.Generator().manual_seed(0))
+    F = KL(target)
+    seen = Cloud(x, torch.zeros(len(x)).double(), start.log_prob(x))
+    value = float((F.terms[0][1].density_energy(seen) + F.terms[1][1].energy(seen)).mean())
+    P = torch.linalg.inv(target.covariance)
+    ratio = torch.logdet(target.covariance) - math.log(0.25)
+    exact = 0.5 * (0.5 * torch.trace(P) + zoo.MEAN @ P @ zoo.MEAN - 2 + ratio)
+    assert value == pytest.approx(float(exact), abs=0.01)
+    potential = F.terms[1][1]
+    y = x[:50]
+    torch.testing.assert_close(potential.V(y), -target.log_prob(y), rtol=0, atol=0)
+    torch.testing.assert_close(potential.gradient(y), -target.score(y), rtol=0, atol=0)
+    assert potential.V(y.float()).dtype == potential.gradient(y.float()).dtype == torch.float32
+
+
+def test_kl_to_a_law_without_a_closed_score_is_by_autograd():
+    ring = Ring(2.0, 0.3)
+    x = zoo.randn(0, 30, 2)
+    slopes = autodiff.gradient(KL(ring).terms[1][1].V, x)
+    torch.testing.assert_close(slopes, -ring.score(x))
+
+
+def test_kl_to_a_law_without_a_density_is_refused():
+    with pytest.raises(InputError, match="KL needs a density, and this Empirical has none; FDivergence"):
+        KL(Empirical(zoo.randn(0, 30, 2)))
 
 
 # Entropies on densities

@@ -101,6 +101,7 @@ def run(
     particles: Annotated[int | None, typer.Option(parser=_whole, metavar="N", help="Size of the pool.")] = None,
     seed: Annotated[int | None, typer.Option(parser=_whole, metavar="N", help="The only source of randomness.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, or one of several such as cuda:1.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="dim=12 (of the problem), or stepper.map.width=128."),
@@ -110,7 +111,7 @@ def run(
     from wgf import flags, runs, spec
 
     runs.refuse_used(out)
-    raw = flags.assemble(target, stepper, tau, steps, seed, dtype, particles, settings or (), method, settled)
+    raw = flags.assemble(target, stepper, tau, steps, seed, dtype, particles, settings or (), method, settled, device)
     experiment = spec.build(raw)
     _flow(out, experiment, lambda bar: runs.run(experiment, out, [bar]))
 

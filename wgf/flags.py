@@ -28,6 +28,7 @@ def assemble(
     settings: Iterable[str] = (),
     method: str | None = None,
     settled: float | None = None,
+    device: str | None = None,
 ) -> Table:
     """The spec of `target`, a problem, a .toml file or a table of data, under the flags; checked only when it is built.
 
@@ -53,7 +54,7 @@ def assemble(
             raw.pop(other, None)
     if tau is not None or steps is not None:
         raw = {key: value for key, value in raw.items() if key not in ("tau", "steps", "taus", "schedule")}
-    plain = {"tau": tau, "steps": steps, "settled": settled, "seed": seed, "dtype": dtype}
+    plain = {"tau": tau, "steps": steps, "settled": settled, "seed": seed, "dtype": dtype, "device": device}
     raw |= {key: value for key, value in plain.items() if value is not None}
     for setting in settings:
         override(raw, setting)

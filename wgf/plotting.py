@@ -33,18 +33,19 @@ def figure_of_run(problem: Problem, path: Path) -> Figure:
     """Energy along time; the particles of the last step (d = 1: histogram); for d > 2, means and variances as well, or
     in any dimension the radial law where the exact solution has one.
     """
-    x, law = path.state.x.detach().cpu().double(), None if problem.exact is None else problem.exact(path.times[-1])
+    x, initial = path.state.x.detach().cpu().double(), _drawn(problem.initial)
+    law = None if problem.exact is None else _drawn(problem.exact(path.times[-1]))
     wide = problem.dim > 2 or isinstance(law, PearsonII)
     figure = Figure(figsize=(13.2 if wide else 9.2, 4.0), layout="constrained")
     axes = figure.subplots(1, 3 if wide else 2)
     figure.suptitle(f"{problem.title or 'Flow'}, {len(path)} steps to t = {path.times[-1]:g}")
     energy(axes[0], problem, path)
     if problem.dim == 1:
-        histogram(axes[1], x, law, problem.initial)
+        histogram(axes[1], x, law, initial)
     else:
-        particles(axes[1], x, law, problem.initial)
+        particles(axes[1], x, law, initial)
     if isinstance(law, PearsonII):
-        radial_law(axes[2], x, law, problem.initial)
+        radial_law(axes[2], x, law, initial)
     elif wide:
         moments(axes[2], x, exact_gaussian(problem, path.times[-1]))
     return figure
@@ -166,6 +167,11 @@ def finish(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
         for handle in axis.legend(fontsize="small", loc="best").legend_handles:
             if isinstance(handle, Line2D):
                 handle.set(alpha=1.0, markersize=max(5.0, handle.get_markersize()))
+
+
+def _drawn(law: Law) -> Law:
+    """The law on the CPU, where figures are made."""
+    return law if law.like.device.type == "cpu" else law.to("cpu")
 
 
 def _exact_energy(problem: Problem, time: float, known: Sequence[str]) -> float:

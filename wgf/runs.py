@@ -64,6 +64,9 @@ def resume(folder: Folder, observers: Sequence[Observer] = (), experiment: Exper
 
 def proceed(folder: Folder, experiment: Experiment, path: Path, observers: Sequence[Observer] = ()) -> Path:
     """Go on with the run in `folder` from what `load` found there."""
+    said = experiment.spec
+    if said is not None and said["device"] != (wanted := spec.read(folder / SPEC).get("device", spec.CPU)):
+        raise InputError(f"{folder} runs on {wanted}, which is not to be had here: it can be read, not gone on with")
     saver = Saver(experiment, manifest.read(folder))
     saver.tidy()
     if experiment.ended(path):
@@ -74,16 +77,18 @@ def proceed(folder: Folder, experiment: Experiment, path: Path, observers: Seque
 def load(folder: Folder, experiment: Experiment | None = None) -> tuple[Experiment, Path]:
     """A run as far as it has come: what was asked for, and its path, the laws rebuilt from the weights of each step.
 
-    Laws of steps that were no maps, of which no particles are kept, raise `Unknown` when asked for samples.
+    Laws of steps that were no maps, of which no particles are kept, raise `Unknown` when asked for samples. Where the
+    run's device is not to be had, its path is read onto the CPU.
     Raises: InputError as `resume`.
     """
     listed = manifest.read(folder)
     listed.check()
     experiment = _experiment(folder) if experiment is None else experiment
     path = begin(experiment)
+    device = path.state.x.device
     for step in range(1, int(listed.about.get("steps", 0)) + 1):
-        tree = load_tree(folder / step_name(step))
-        pool = _pool(folder, step) if pool_name(step) in listed.files else None
+        tree = load_tree(folder / step_name(step), device)
+        pool = load_tree(folder / pool_name(step), device) if pool_name(step) in listed.files else None
         try:
             _follow(experiment, path, tree, pool)
         except (KeyError, TypeError, InputError) as error:
@@ -275,7 +280,7 @@ def _experiment(folder: Folder) -> Experiment:
     said = spec.read(folder / SPEC)
     if "code" in said:
         raise InputError(f"{folder} was started from Python, by objects that no spec can say: resume it from Python")
-    return spec.build(said)
+    return spec.build(spec.here(said))
 
 
 def _follow(experiment: Experiment, path: Path, tree: Tree, pool: Tree) -> None:
@@ -292,10 +297,6 @@ def _follow(experiment: Experiment, path: Path, tree: Tree, pool: Tree) -> None:
     path.energies.append(tree["energies"])
     path.infos.append(info)
     path.state = state
-
-
-def _pool(folder: Folder, step: int) -> Tree:
-    return load_tree(folder / pool_name(step))
 
 
 def _told(info: Info) -> Tree:

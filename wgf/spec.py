@@ -1,5 +1,6 @@
 """Specs: a run as plain nested tables, checked against the constructors it names, and written out complete."""
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +23,10 @@ PROBLEMS = "wgf.problems"
 """The entry points that name the problems."""
 METHODS = "wgf.methods"
 """The entry points that name the published methods: functions that return a stepper."""
-ROOT = ("seed", "dtype", "tau", "steps", "taus", "schedule", "settled", "problem", "stepper", "method")
+ROOT = ("seed", "dtype", "device", "tau", "steps", "taus", "schedule", "settled", "problem", "stepper", "method")
 """The keys of a spec."""
+CPU = "cpu"
+"""The device of a spec that says none."""
 STEPS = 9
 """How many steps cover a problem's horizon where a spec gives neither their size nor their number."""
 
@@ -52,14 +55,16 @@ def build(raw: Mapping[str, Any]) -> Experiment:
 
     Keys: problem and stepper (or method), names or tables with a `type`; the steps as tau and steps, as taus, or as a
     schedule (by default 9 equal ones to the problem's horizon); settled, a displacement √E|x⁺ − x|² of a step below
-    which it is the last; seed (0); dtype of the particles, "float32" or "float64".
+    which it is the last; seed (0); dtype of the particles, "float32" or "float64"; device that they are on, "cpu",
+    "cuda" or one of several, "cuda:1".
     Raises: SpecError, one sentence that names the key's full path, its value, and what is valid.
     """
     refuse_unknown(raw, ROOT, "")
     seed = scalar(int, raw.get("seed", 0), "seed")
     dtype = scalar(Literal["float32", "float64"], raw.get("dtype", "float32"), "dtype")
+    device = _device(raw.get("device", CPU))
     problem_table, problem = _problem(raw)
-    problem = replace(problem, initial=problem.initial.to(getattr(torch, dtype)))
+    problem = replace(problem, initial=problem.initial.to(getattr(torch, dtype)).to(device))
     said, taus = _taus(raw, problem.horizon)
     mover, stepper = _stepper(raw, problem)
     if problem.learning is not None and not stepper.keeps_density:
@@ -69,7 +74,7 @@ def build(raw: Mapping[str, Any]) -> Experiment:
         )
     ending = {"settled": scalar(float, raw["settled"], "settled")} if "settled" in raw else {}
     stop = Settled(_positive("settled", ending["settled"])) if ending else None
-    spec = {"seed": seed, "dtype": dtype, **said, **ending, "problem": problem_table, **mover}
+    spec = {"seed": seed, "dtype": dtype, "device": device, **said, **ending, "problem": problem_table, **mover}
     return Experiment(problem, stepper, taus, seed, spec, stop)
 
 
@@ -88,9 +93,26 @@ def read(file: File) -> Table:
         raise SpecError(f"{file} is not valid TOML: {error}") from error
 
 
+def here(said: Mapping[str, Any]) -> Table:
+    """A spec to be read where its device need not be: on the CPU then."""
+    try:
+        return {**said, "device": _device(said.get("device", CPU))}
+    except SpecError:
+        return {**said, "device": CPU}
+
+
 def write(spec: Mapping[str, Any]) -> str:
     """A spec as TOML."""
     return tomli_w.dumps(spec)
+
+
+def _device(value: Any) -> str:
+    if not (isinstance(value, str) and re.fullmatch(r"cpu|cuda(:\d+)?", value)):
+        raise SpecError(f"device = {value!r} should be 'cpu', 'cuda', or one of several such as 'cuda:1'")
+    count = torch.cuda.device_count()
+    if value != CPU and int(value.partition(":")[2] or 0) >= count:
+        raise SpecError(f"device = {value!r} is not to be had here: torch sees {count} CUDA devices")
+    return value
 
 
 def _problem(raw: Mapping[str, Any]) -> tuple[Table, Problem]:

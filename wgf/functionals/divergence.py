@@ -1,6 +1,8 @@
 """f-divergences to a law that is known by its samples, as suprema over a critic; and KL to an unnormalised density."""
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from wgf.errors import InputError
 from wgf.functionals.base import Functional, HasDual, Pointwise, Term
@@ -12,16 +14,52 @@ from wgf.law import Cloud, Law
 from wgf.tree import Tree
 
 
-def KL(log_density: Pointwise, gradient: Pointwise | None = None) -> Functional:
-    """KL(ρ‖π) up to log ∫π: Entropy() + Potential(−log π), for log π (n, d) -> (n,) known up to a constant.
+def KL(log_density: Pointwise | Law, gradient: Pointwise | None = None) -> Functional:
+    """KL(ρ‖π) up to log ∫π: Entropy() + Potential(−log π), for log π (n, d) -> (n,) known up to a constant, or a law.
 
     `gradient` is ∇log π (the score) where it is known in closed form; by default `log_density.gradient` if it has one.
     A log-density that is a sum over data may offer `sampled_gradient(rows, generator)`, the score by some of the rows.
+    Raises: InputError for a law without a density.
     """
+    if isinstance(log_density, Law):
+        return KL(_scored(log_density), gradient)
     score = gradient if gradient is not None else getattr(log_density, "gradient", None)
     closed = None if score is None else (lambda x: -score(x))
     sampled = getattr(log_density, "sampled_gradient", None)
     return Entropy() + Potential(lambda x: -log_density(x), closed, sampled and _negative(sampled))
+
+
+class _Density:
+    """log π of a law, in the dtype and on the device of the points."""
+
+    def __init__(self, law: Law) -> None:
+        self._laws = {(law.like.dtype, law.like.device): law}
+
+    def at(self, x: Float[Tensor, "n d"]) -> Law:
+        """The law where the points are."""
+        known = (x.dtype, x.device)
+        if known not in self._laws:
+            self._laws[known] = next(iter(self._laws.values())).to(x.dtype).to(x.device)
+        return self._laws[known]
+
+    def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        return self.at(x).log_prob(x)
+
+
+class _DensityWithScore(_Density):
+    """The same of a law whose score is known in closed form."""
+
+    def gradient(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return self.at(x).score(x)
+
+
+def _scored(law: Law) -> _Density:
+    if not law.has_density:
+        raise InputError(
+            f"KL needs a density, and this {type(law).__name__} has none; FDivergence(KullbackLeibler(), law) needs"
+            " samples only"
+        )
+    return _Density(law) if type(law).score is Law.score else _DensityWithScore(law)
 
 
 def _negative(sampled: SampledGradient) -> SampledGradient:
