@@ -221,20 +221,54 @@ def test_a_run_on_the_device_is_kept_shown_gone_on_with_and_read(typed, tmp_path
         assert done.exit_code == 0, done.output + repr(done.exception)
 
 
-def test_an_interrupted_run_on_the_device_goes_on_with_the_same_bits(tmp_path):
-    experiment = runs.spec.build(
-        {"problem": "ornstein-uhlenbeck", "device": CUDA, "tau": 0.1, "steps": 4, "stepper": {"type": "langevin"}}
-    )
+class Stopped(RuntimeError):
+    pass
+
+
+class AfterTwo(runs.Observer):
+    def after(self, path):
+        if len(path) == 2:
+            raise Stopped
+
+
+SMALL = {"particles": 400, "training": {"iterations": 5}}
+
+
+@pytest.mark.parametrize(
+    "stepper",
+    [
+        {"type": "langevin"},
+        {"type": "jko", **SMALL},
+        {"type": "saddle-jko", "anchor": "base", **SMALL},
+        {"type": "midpoint", "inner": {"type": "jko", **SMALL}},
+    ],
+    ids=lambda stepper: stepper["type"],
+)
+def test_an_interrupted_run_on_the_device_goes_on_with_the_same_bits(stepper, tmp_path):
+    asked = {"problem": "ornstein-uhlenbeck", "device": CUDA, "tau": 0.1, "steps": 4, "stepper": stepper}
+    experiment = runs.spec.build(asked)
     whole = runs.run(experiment, tmp_path / "whole")
-
-    class Stop(RuntimeError):
-        pass
-
-    class After(runs.Observer):
-        def after(self, path):
-            if len(path) == 2:
-                raise Stop
-
-    with pytest.raises(Stop):
-        runs.run(experiment, tmp_path / "part", [After()])
+    with pytest.raises(Stopped):
+        runs.run(experiment, tmp_path / "part", [AfterTwo()])
     assert torch.equal(runs.resume(tmp_path / "part").state.x, whole.state.x)
+
+
+def test_a_table_learnt_on_the_device_is_scored_and_refined_and_read_without_it(tmp_path, monkeypatch):
+    x = Moons(600).load().X.numpy()
+    table, folder = tmp_path / "moons.csv", tmp_path / "run"
+    table.write_text("a,b\n" + "\n".join(f"{a:.9g},{b:.9g}" for a, b in x), encoding="utf-8")
+
+    def typed(*words):
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        assert done.exit_code == 0, done.output + repr(done.exception)
+        return done.output
+
+    settings = ("--set", "method.training.iterations=20", "--particles", 1000, "--steps", 2)
+    typed("run", table, "--device", CUDA, "--out", folder, *settings)
+    there = typed("score", folder, table)
+    typed("refine", folder, "--parts", 2, "--out", tmp_path / "finer")
+    assert runs.load(tmp_path / "finer")[1].state.x.is_cuda
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert not runs.load(folder)[1].state.x.is_cuda
+    assert typed("score", folder, table) == there
+    typed("refine", folder, "--parts", 2, "--device", "cpu", "--out", tmp_path / "here")

@@ -169,6 +169,24 @@ def test_dtype_and_device_follow_the_input(entry, dtype, device):
 
 
 @every_map
+def test_the_inverse_and_its_log_determinant_have_the_slopes_of_differences(entry):
+    map = entry.perturbed(scale=0.1)
+    x, weights, direction = (zoo.randn(seed, 5, map.dim) for seed in (11, 12, 13))
+    y = map(x).detach().requires_grad_()
+
+    def value(y: Tensor) -> Tensor:
+        back, logdet = map.inverse(y, logdet=True)
+        return (back * weights).sum(1) + logdet
+
+    slopes = torch.autograd.grad(value(y).sum(), y)[0]
+    with torch.no_grad():
+        differences = (value(y + 1e-5 * direction) - value(y - 1e-5 * direction)) / 2e-5
+        close(map.inverse(y)[0], map.inverse(y.detach().requires_grad_())[0], 1e-12)
+    close((slopes * direction).sum(1), differences, 1e-6)
+    assert not map.inverse(y.detach())[0].requires_grad or entry.name.startswith(("Inverse", "Affine", "Guided"))
+
+
+@every_map
 def test_the_global_random_state_is_left_alone(entry):
     before = torch.random.get_rng_state()
     map = entry.perturbed(scale=0.1)

@@ -317,17 +317,29 @@ def coded() -> Experiment:
     return Experiment(problem, Particles(20), [0.1] * 3)
 
 
-def test_a_run_of_a_device_that_is_not_here_is_read_on_the_cpu_and_not_gone_on_with(tmp_path):
+def test_a_run_of_a_device_that_is_not_here_is_read_on_the_cpu_and_not_gone_on_with(tmp_path, monkeypatch):
     asked = experiment("jko")
     assert asked.spec is not None
-    interrupted(replace(asked, spec={**asked.spec, "device": "cuda:99"}), tmp_path / "run", 3)
+    with monkeypatch.context() as there:
+        there.setattr(runs, "_device", lambda path: "Some GPU")
+        interrupted(replace(asked, spec={**asked.spec, "device": "cuda:99"}), tmp_path / "run", 3)
     found, path = runs.load(tmp_path / "run")
     assert found.spec["device"] == "cpu"
     assert len(path) == 2
     assert path.final.sample(5).device.type == "cpu"
-    with pytest.raises(InputError, match=r"run runs on cuda:99, which is not to be had here: it can be read"):
+    with pytest.raises(InputError, match=r"run was run on Some GPU, this is cpu: it can be read here, and gone on"):
         runs.resume(tmp_path / "run")
     assert len(runs.rows(tmp_path / "run")) == 3
+    with pytest.raises(InputError, match="device = 'cuda:99' is not to be had here"):
+        spec.build(runs.again(tmp_path / "run", evenly=True))
+    assert spec.build(runs.again(tmp_path / "run", evenly=True, device="cpu")).spec["device"] == "cpu"
+
+
+def test_a_finished_run_of_another_device_has_nothing_left_to_do(tmp_path, monkeypatch):
+    with monkeypatch.context() as there:
+        there.setattr(runs, "_device", lambda path: "Some GPU")
+        whole = runs.run(experiment("jko", 1), tmp_path / "run")
+    assert torch.equal(runs.resume(tmp_path / "run").state.x, whole.state.x)
 
 
 def test_a_run_that_no_spec_can_say_goes_on_from_python_only(tmp_path):

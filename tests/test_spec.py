@@ -204,6 +204,7 @@ WRONG = [
     ({"problem": "heat", "dtype": "float16"}, "dtype should be 'float32' or 'float64'", "float16"),
     ({"problem": "heat", "device": "gpu"}, "device = 'gpu' should be 'cpu', 'cuda'", "cuda:1"),
     ({"problem": "heat", "device": 0}, "device = 0 should be 'cpu', 'cuda'", "cuda:1"),
+    ({"problem": "heat", "device": "cuda:01"}, "device = 'cuda:01' should be 'cpu', 'cuda'", "cuda:1"),
     ({"problem": "heat", "device": "meta"}, "device = 'meta' should be 'cpu', 'cuda'", "cuda:1"),
     ({"problem": "heat", "device": "cuda:99"}, "device = 'cuda:99' is not to be had here", "CUDA devices"),
     ({"problem": "heat", "tau": -1}, "tau must be a finite number above 0", "-1"),

@@ -529,7 +529,7 @@ LAWS = [
         "SmoothedBootstrap",
         lambda: SmoothedBootstrap(torch.arange(10, dtype=DOUBLE).reshape(5, 2), 0.5),
         doubles(4, 5),
-        8 * torch.ones(2, 2, dtype=DOUBLE) + 0.25 * 10 * torch.ones(2, 2, dtype=DOUBLE),
+        8 * torch.ones(2, 2, dtype=DOUBLE),
         density=False,
     ),
     LawEntry(

@@ -135,6 +135,7 @@ def refine(
     out: Annotated[Path, typer.Option(help="The new run folder: empty, or nothing yet.", show_default=False)],
     parts: Annotated[int, typer.Option(parser=_whole, metavar="N", help="Cut every step in so many.")] = 1,
     even: Annotated[bool, typer.Option("--even", help="First make the steps go equally far.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda, by default that of the run.")] = None,
 ) -> None:
     """Take the steps of a run again, every map trained on from where it was: cut in parts, or evened out."""
     from wgf import checks, runs, spec
@@ -143,7 +144,7 @@ def refine(
     checks.at_least("--parts", parts, 1)
     if parts == 1 and not even:
         raise typer.BadParameter("say how: --parts N above 1, or --even")
-    experiment = spec.build(runs.again(folder, parts, even))
+    experiment = spec.build(runs.again(folder, parts, even, device))
     _flow(out, experiment, lambda bar: runs.run(experiment, out, [bar]))
 
 

@@ -429,7 +429,12 @@ class Adapted(Law):
         return self.distribution.log_prob(x)
 
     def to(self, target: torch.dtype | torch.device | str) -> "Law":
-        if isinstance(target, torch.dtype) and target == self._like.dtype:
+        if isinstance(target, torch.dtype):
+            same = target == self._like.dtype
+        else:
+            place, ours = torch.device(target), self._like.device
+            same = place.type == ours.type and place.index in (None, ours.index)
+        if same:
             return self
         raise InputError(f"a torch distribution cannot be moved to {target}; build it there and adapt it again")
 

@@ -64,13 +64,13 @@ def resume(folder: Folder, observers: Sequence[Observer] = (), experiment: Exper
 
 def proceed(folder: Folder, experiment: Experiment, path: Path, observers: Sequence[Observer] = ()) -> Path:
     """Go on with the run in `folder` from what `load` found there."""
-    said = experiment.spec
-    if said is not None and said["device"] != (wanted := spec.read(folder / SPEC).get("device", spec.CPU)):
-        raise InputError(f"{folder} runs on {wanted}, which is not to be had here: it can be read, not gone on with")
     saver = Saver(experiment, manifest.read(folder))
     saver.tidy()
     if experiment.ended(path):
         return path
+    before, now = saver.manifest.about.get("device", spec.CPU), _device(path)
+    if before != now:
+        raise InputError(f"{folder} was run on {before}, this is {now}: it can be read here, and gone on with there")
     return _evolve(experiment, experiment.taus[len(path) :], path, [saver, *observers])
 
 
@@ -170,10 +170,11 @@ def _path(folder: str, stamp: str) -> Path:
     return load(Folder(folder))[1]
 
 
-def again(folder: Folder, parts: int = 1, evenly: bool = False) -> dict[str, Any]:
+def again(folder: Folder, parts: int = 1, evenly: bool = False, device: str | None = None) -> dict[str, Any]:
     """The spec of a run that takes the steps of the one in `folder` again, each map trained on from where it was.
 
-    Over the same time: in as many steps, moved until they go equally far (`evenly`), or with each cut in `parts`.
+    Over the same time: in as many steps, moved until they go equally far (`evenly`), or with each cut in `parts`; on
+    its device, or another.
     Raises: InputError for a run from code, or one whose method cannot be told where its maps start.
     """
     experiment, path = load(folder)
@@ -189,7 +190,8 @@ def again(folder: Folder, parts: int = 1, evenly: bool = False) -> dict[str, Any
     if parts > 1 and not all(isinstance(map, Flow) for map in path.maps):
         raise InputError(f"the maps of {folder} are no motions, so they cannot be cut in {parts} parts")
     warm = {"type": "wgf.runs:FromRun", "folder": str(folder.resolve()), "parts": parts}
-    return {**said, "taus": refined(taus, parts), mover: {**said[mover], "warm": warm}}
+    place = device or spec.read(folder / SPEC).get("device", spec.CPU)
+    return {**said, "device": place, "taus": refined(taus, parts), mover: {**said[mover], "warm": warm}}
 
 
 class Saver(Observer):
@@ -206,7 +208,7 @@ class Saver(Observer):
         (self.folder / SPEC).write_text(CODE if said is None else spec.write(said), encoding="utf-8")
         energy = {f"energy.{name}": value for name, value in path.energies[0].items()}
         self._append({"step": 0, "time": 0.0, "energy": path.energy[0], **energy}, path)
-        self.manifest.commit([SPEC, GROWING], **_about(), steps=0, of=steps)
+        self.manifest.commit([SPEC, GROWING], **_about(), device=_device(path), steps=0, of=steps)
 
     def after(self, path: Path) -> None:
         step, state, info = len(path), path.state, path.infos[-1]
@@ -317,6 +319,12 @@ def _heard(told: Tree) -> Info:
     seen = told["certificate"]
     curve = [(int(iteration), float(score)) for iteration, score in told["curve"]]
     return Info(**{**told, "certificate": None if seen is None else Certificate(**seen), "curve": curve})
+
+
+def _device(path: Path) -> str:
+    """Whose random numbers a path has: two kinds of GPU draw different ones."""
+    device = path.state.x.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _about() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Rows of data spread by Gaussian noise of their own shape, so that a model cannot learn them by heart."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -9,18 +10,21 @@ from torch import Tensor
 
 from wgf import checks
 from wgf.errors import InputError, Unknown
-from wgf.law import Empirical, OfRows
+from wgf.law import Empirical, OfRows, moments
 
 
 class SmoothedBootstrap(OfRows):
-    """The law of x_i + h·Σ^½ Z, i uniform on the rows, Z ~ N(0, I), Σ their covariance: the smoothed bootstrap.
+    """The law of m + (x_i − m + h·Σ^½ Z)/√(1 + h²), i uniform on the rows, Z ~ N(0, I): the shrunk smoothed bootstrap.
 
+    Mean m and covariance Σ are those of the rows: noise alone would make the law wider by √(1 + h²) all round.
     What a map is trained on is drawn from it; the rows that choose its weights and certify its steps are rows as they
-    are, and none of them is trained on (where none are held, all that is drawn is smoothed). Take several times as many
-    particles as rows: each has noise of its own. A flow that knows few rows too well has samples that are too narrow,
-    and noise is the cure: it adds h²Σ to their covariance, and costs likelihood where it hides what is smaller.
-    Smoothed bootstrap: Silverman, Young, Biometrika 74 (1987) 469–479. Noise as a regulariser of learnt (conditional)
-    densities: Rothfuss, Ferreira, Boehm, Walther, Ulrich, Asfour, Krause 2019, arXiv 1907.08982.
+    are, and of them training sees the mean and covariance alone (where none are held, all that is drawn is smoothed).
+    Take many times as many particles as rows: each has noise of its own. A flow that knows few rows too well has
+    samples that are too narrow, and noise is the cure: it costs likelihood where it hides what is finer, h/√(1 + h²) of
+    a standard deviation, but moves no mean or covariance.
+    Silverman, Young, *The bootstrap: to smooth or not to smooth?*, Biometrika 74 (1987) 469–479, their shrunk version.
+    Noise as a regulariser of learnt (conditional) densities: Rothfuss, Ferreira, Boehm, Walther, Ulrich, Asfour, Krause
+    2019, arXiv 1907.08982.
 
     Args: x (n, d), rows, n ≥ 2; bandwidth, h > 0, in standard deviations of the rows in whatever direction.
     Raises: InputError for bad rows or another bandwidth.
@@ -67,12 +71,14 @@ class SmoothedBootstrap(OfRows):
         return SmoothedBootstrap(self.x.to(target), self.bandwidth)
 
     @cached_property
-    def _root(self) -> Tensor:
-        """R with RRᵀ = Σ, rows of less than full rank included."""
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """The mean, and R with RRᵀ = Σ, rows of less than full rank included."""
         wide = self.x.detach().double()
-        values, vectors = torch.linalg.eigh(torch.cov(wide.T).reshape(wide.shape[1], -1))
-        return (vectors * values.clamp_min(0).sqrt()).to(self.x)
+        mean, covariance = moments(wide)
+        values, vectors = torch.linalg.eigh(covariance)
+        return mean.to(self.x), (vectors * values.clamp_min(0).sqrt()).to(self.x)
 
     def _spread(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
+        mean, root = self._moments
         noise = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator)
-        return rows + self.bandwidth * noise @ self._root.T
+        return mean + (rows - mean + self.bandwidth * noise @ root.T) / math.hypot(1, self.bandwidth)

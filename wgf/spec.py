@@ -107,10 +107,9 @@ def write(spec: Mapping[str, Any]) -> str:
 
 
 def _device(value: Any) -> str:
-    if not (isinstance(value, str) and re.fullmatch(r"cpu|cuda(:\d+)?", value)):
+    if not (isinstance(value, str) and re.fullmatch(r"cpu|cuda(:(0|[1-9]\d*))?", value)):
         raise SpecError(f"device = {value!r} should be 'cpu', 'cuda', or one of several such as 'cuda:1'")
-    count = torch.cuda.device_count()
-    if value != CPU and int(value.partition(":")[2] or 0) >= count:
+    if value != CPU and int(value.partition(":")[2] or 0) >= (count := torch.cuda.device_count()):
         raise SpecError(f"device = {value!r} is not to be had here: torch sees {count} CUDA devices")
     return value
 

@@ -1,10 +1,13 @@
 """f-divergences to a law that is known by its samples, as suprema over a critic; and KL to an unnormalised density."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wgf.errors import InputError
+from wgf import keys
+from wgf.errors import InputError, NotInvertible
 from wgf.functionals.base import Functional, HasDual, Pointwise, Term
 from wgf.functionals.dual import Dual, log_mean_exp
 from wgf.functionals.entropy import Entropy
@@ -19,7 +22,8 @@ def KL(log_density: Pointwise | Law, gradient: Pointwise | None = None) -> Funct
 
     `gradient` is ∇log π (the score) where it is known in closed form; by default `log_density.gradient` if it has one.
     A log-density that is a sum over data may offer `sampled_gradient(rows, generator)`, the score by some of the rows.
-    Raises: InputError for a law without a density.
+    A law is taken as it is now: what is trained later does not change F.
+    Raises: InputError for a law without a density, or with one that is 0 somewhere: nothing would keep particles in.
     """
     if isinstance(log_density, Law):
         return KL(_scored(log_density), gradient)
@@ -59,7 +63,23 @@ def _scored(law: Law) -> _Density:
             f"KL needs a density, and this {type(law).__name__} has none; FDivergence(KullbackLeibler(), law) needs"
             " samples only"
         )
+    if _bounded(law):
+        raise InputError(
+            f"KL needs a density above 0 everywhere, and that of this {type(law).__name__} is 0 outside of its support:"
+            " its slope keeps no particle inside"
+        )
     return _Density(law) if type(law).score is Law.score else _DensityWithScore(law)
+
+
+def _bounded(law: Law) -> bool:
+    """Whether the density vanishes far from samples, one way or the other."""
+    x = law.sample(8, keys.generator(0, device=law.like.device))
+    away = 1e3 * (1 + x.abs())
+    try:
+        with torch.no_grad():
+            return bool((law.log_prob(torch.cat([x + away, x - away])) == -math.inf).any())
+    except NotInvertible:
+        return False
 
 
 def _negative(sampled: SampledGradient) -> SampledGradient:

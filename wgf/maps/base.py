@@ -116,12 +116,28 @@ def newton_inverse(
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"] | None]:
     """Solve T(x) = y by Newton with step halving, from x = y; quadratic near the root, one Jacobian an iteration.
 
+    Where y needs a gradient, x and the log-determinant have theirs (`attached`).
     Raises: NotInvertible with the share of rows and the largest residual, if |T(x) − y| stays above rounding
     (10³ machine epsilons of the scale of y) after `iterations`, or if det ∇T ≤ 0 at a solution: another may exist.
     """
     solved = [_newton_block(map, part, iterations) for part in y.split(block)]
     x = torch.cat([part[0] for part in solved])
+    if wanted(y):
+        x = attached(map, x, y)
+        return x, -autodiff.log_abs_det(map.jacobian(x)[1])[0] if logdet else None
     return x, -torch.cat([part[1] for part in solved]) if logdet else None
+
+
+def attached(map: Map, x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """The solution x of T(x) = y with its graph in y: one more Newton step, whose derivative is (∇T)⁻¹."""
+    with torch.no_grad():
+        J = map.jacobian(x)[1]
+    return x - torch.linalg.solve(J, map(x) - y)
+
+
+def wanted(y: Tensor) -> bool:
+    """Whether gradients are to go through an inverse."""
+    return torch.is_grad_enabled() and y.requires_grad
 
 
 @torch.no_grad()

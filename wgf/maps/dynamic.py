@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wgf import autodiff, checks, keys
 from wgf.errors import InputError, NotInvertible
-from wgf.maps.base import Flow, Transport, half_square
+from wgf.maps.base import Flow, Transport, attached, half_square, wanted
 from wgf.maps.integrate import RungeKutta, Scheme
 
 SWEEP = 16_384  # rows whose divergences are taken at once
@@ -190,10 +190,19 @@ class Dynamic(Flow):
         )
         return y, autodiff.from_tangents(tangents)
 
-    @torch.no_grad()
     def inverse(
         self, y: Float[Tensor, "n d"], logdet: bool = False
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"] | None]:
+        x = self._solved(y.detach())
+        if wanted(y):
+            x = attached(self, x, y)
+        with torch.set_grad_enabled(wanted(y)):
+            value = self.transport(x, logdet=True).logdet if logdet else None
+        return x, None if value is None else -value
+
+    @torch.no_grad()
+    def _solved(self, y: Tensor) -> Tensor:
+        """The x with T(x) = y, or NotInvertible."""
         x, error = self._invert(y)
         failed = ~(error <= self._tolerance(y))
         if failed.any():
@@ -202,8 +211,7 @@ class Dynamic(Flow):
                 f" {float(error[failed].max()):.2g}: the velocity is too stiff for {self._described};"
                 f" {self._advice(y[failed])}"
             )
-        value = self.transport(x, logdet=True).logdet if logdet else None
-        return x, None if value is None else -value
+        return x
 
     def _invert(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest that was found to the x with T(x) = y, and |T(x) − y|."""
