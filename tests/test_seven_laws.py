@@ -1,4 +1,4 @@
-"""How the table of seven planar laws judges a flow: by steps as fine as it needs, up to 64."""
+"""How the tables of JKO-Flow judge a flow, of seven planar laws and of MINIBOONE: by as fine steps as it needs."""
 
 import math
 
@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from validation.studies import jko_flow_2d as table
+from validation.studies import jko_flow_miniboone as miniboone
 from wgf import Gaussian, Inverse, OTFlow, Pushforward
 
 
-def steep(rate: float) -> Pushforward:
+def steep(rate: float, steps: int = table.EVALUATION) -> Pushforward:
     """N(0, I) carried back through ẋ₁ = −rate·x₁ by RK4: the steeper, the more steps it needs."""
-    map = OTFlow(2, 4, evaluation_steps=table.EVALUATION)
+    map = OTFlow(2, 4, evaluation_steps=steps)
     with torch.no_grad():
         map.quadratic.zero_()
         map.quadratic[0, 0] = math.sqrt(rate)
@@ -32,3 +33,16 @@ def test_one_that_64_do_not_bring_back_meets_nothing(monkeypatch):
     cell = table.judged("moons", 1.0, 5, steep(80.0))
     assert (cell.taken, cell.mean, cell.p) == (64, math.inf, 0.0)
     assert not table.met([cell])[0].holds
+
+
+@pytest.mark.parametrize(("rate", "taken"), [(5.0, 8), (12.0, 16), (40.0, 64)])
+def test_samples_of_a_steep_flow_are_drawn_by_finer_steps(rate, taken):
+    law, x, found = miniboone.drawn(steep(rate, miniboone.EVALUATION), 200)
+    assert found == taken
+    assert x.shape == (200, 2)
+    assert torch.isfinite(law.log_prob(x)).all()  # of the law that took them
+
+
+def test_samples_that_64_steps_do_not_bring_back_are_none():
+    _, x, found = miniboone.drawn(steep(80.0, miniboone.EVALUATION), 200)
+    assert (len(x), found) == (0, 64)

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from validation.report import Check, Context, Report, at_most
 from validation.studies._plots import axes, finish
-from wgf import Gaussian, evolve, keys
+from wgf import Gaussian, Law, evolve, keys
 from wgf.data import Miniboone
 from wgf.errors import NotInvertible
 from wgf.kernels import Median, Radial
 from wgf.maps import OTFlow
 from wgf.methods import jko_flow
 from wgf.problem import Learning, Problem
-from wgf.scoring import Score, score
+from wgf.scoring import Score, halved, score
 from wgf.steppers import JKO
 from wgf.targets.density import density
 from wgf.training import Adam
@@ -46,6 +46,9 @@ TWICE = 2.0
 
 SAMPLES = 2
 """Rows drawn of a model for each held one."""
+
+EVALUATION, FINEST = 8, 64
+"""Steps of RK4 a map to score and sample; where a row cannot be carried back by them, twice as many, up to 64."""
 
 PERMUTATIONS = 200
 
@@ -82,7 +85,7 @@ def stepper(problem: Problem, steps: int, budget: Budget) -> JKO:
     """One OT-Flow potential a step, its quadratic part of full rank; all steps have as many iterations in all."""
     iterations = budget.iterations * STEPS // steps
     training = Adam(iterations, 256, 2e-2, averaging=0.99, checks=max(10, iterations // 30), patience=5)
-    potential = OTFlow(problem.dim, budget.width, rank=problem.dim + 1, steps=2, evaluation_steps=8)
+    potential = OTFlow(problem.dim, budget.width, rank=problem.dim + 1, steps=2, evaluation_steps=EVALUATION)
     return jko_flow(problem.dim, potential, training, particles=budget.particles, held=KEPT)
 
 
@@ -133,7 +136,8 @@ def judged(learning: Learning) -> Judge:
 
 @dataclass(frozen=True)
 class Fit:
-    """A model: its α and number of steps, its score on the held rows, MMD² by view, samples, iterations and seconds.
+    """A model: its α and number of steps, its score on the held rows, MMD² by view, samples, steps of RK4 that a map
+    took, iterations and seconds.
 
     Where samples could not be carried back there are none, and MMD² is infinite.
     """
@@ -142,6 +146,7 @@ class Fit:
     score: Score
     mmd2: Mapping[str, float]
     samples: Float[Tensor, "n d"]
+    taken: int
     iterations: int
     still: int
     seconds: float
@@ -153,15 +158,21 @@ def fit(problem: Problem, alpha: float, steps: int, budget: Budget, judge: Judge
     assert learning is not None
     start = problem.initial.to(torch.float32)
     path = evolve(problem.F, stepper(problem, steps, budget), start, [alpha] * steps, seed=0)
-    law = learning.model(path).to(torch.float64)
-    try:
-        samples = law.sample(SAMPLES * len(judge.held), keys.generator(3))
-        mmd2 = judge.mmd2(samples)
-    except NotInvertible:
-        samples, mmd2 = judge.held[:0], dict.fromkeys(VIEWS, math.inf)
+    law, samples, taken = drawn(learning.model(path).to(torch.float64), SAMPLES * len(judge.held))
+    mmd2 = judge.mmd2(samples) if len(samples) else dict.fromkeys(VIEWS, math.inf)
     spent = sum(info.curve[-1][0] for info in path.infos)
     still = sum(info.moved == 0 for info in path.infos)
-    return Fit(alpha, score(law, judge.held), mmd2, samples, spent, still, time.perf_counter() - began)
+    return Fit(alpha, score(law, judge.held), mmd2, samples, taken, spent, still, time.perf_counter() - began)
+
+
+def drawn(law: Law, n: int, taken: int = EVALUATION) -> tuple[Law, Float[Tensor, "n d"], int]:
+    """The model with as many steps of RK4 as its samples need to be carried back, them, and that number."""
+    try:
+        return law, law.sample(n, keys.generator(3)), taken
+    except NotInvertible:
+        if 2 * taken <= FINEST:
+            return drawn(halved(law), n, 2 * taken)
+        return law, law.like.new_empty(0, law.dim), taken
 
 
 def _checks(fits: list[Fit], judge: Judge) -> tuple[Check, ...]:
@@ -190,7 +201,12 @@ def _contexts(fits: dict[int, list[Fit]], judge: Judge) -> tuple[Context, ...]:
 def _row(steps: int, one: Fit) -> Context:
     values = {"NLL": one.score.nll, "s.e.": one.score.standard_error, "integrator": one.score.integrator}
     values |= {f"MMD², {view}": value for view, value in one.mmd2.items()}
-    values |= {"iterations": one.iterations, "steps that stood still": one.still, "seconds": one.seconds}
+    values |= {
+        "RK4 steps": one.taken,
+        "iterations": one.iterations,
+        "steps that stood still": one.still,
+        "seconds": one.seconds,
+    }
     return Context(f"K = {steps}, α = {one.alpha:g}", values)
 
 
