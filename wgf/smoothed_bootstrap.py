@@ -19,7 +19,7 @@ class SmoothedBootstrap(OfRows):
     Mean m and covariance Σ are those of the rows: noise alone would make the law wider by √(1 + h²) all round.
     What a map is trained on is drawn from it; the rows that choose its weights and certify its steps are rows as they
     are, and of them training sees the mean and covariance alone (where none are held, all that is drawn is smoothed).
-    Take many times as many particles as rows: each has noise of its own. A flow that knows few rows too well has
+    Take several times as many particles as rows: each has noise of its own. A flow that knows few rows too well has
     samples that are too narrow, and noise is the cure: it costs likelihood where it hides what is finer, h/√(1 + h²) of
     a standard deviation, but moves no mean or covariance.
     Silverman, Young, *The bootstrap: to smooth or not to smooth?*, Biometrika 74 (1987) 469–479, their shrunk version.

@@ -31,8 +31,8 @@ def density(
     the seed `split`; the others are held out; horizon, a time above 0; normal_scores, bring the marginals of the
     training rows to N(0, 1) in place of standardising (`NormalScores`): for skewed or heavy-tailed columns; smoothing,
     h ≥ 0, the bandwidth of noise that is added to what is trained on, in standard deviations of the rows, which are
-    shrunk by √(1 + h²) with it (`SmoothedBootstrap`): for few rows, of which many times as many particles are to be
-    drawn.
+    shrunk by √(1 + h²) with it (`SmoothedBootstrap`): for few rows, of which several times as many particles are to
+    be drawn.
     Raises: InputError for an argument outside these ranges, for constant or doubled columns and too few rows, and as
     `data.load`.
     """
