@@ -156,12 +156,14 @@ def test_what_has_no_scores_is_refused():
         NormalScores(doubles([0, 1, 2]), doubles([0, 1]))
 
 
+@pytest.mark.parametrize("shrunk", [False, True])
 @pytest.mark.parametrize("bandwidth", [0.2, 0.5, 2.0])
-def test_noise_moves_neither_mean_nor_covariance(bandwidth):
+def test_noise_has_the_shape_of_the_rows_and_moves_no_covariance_where_it_is_shrunk(bandwidth, shrunk):
     rows = 3 + randn(4, 400, 2) @ doubles([1, 0.5], [0, 0.01])
-    law = SmoothedBootstrap(rows, bandwidth)
+    law = SmoothedBootstrap(rows, bandwidth, shrunk).to(torch.float64)
     x = law.sample(200_000, keys.generator(1))
     mean, covariance = moments(rows)
+    covariance = covariance * (1 if shrunk else 1 + bandwidth**2)
     torch.testing.assert_close(torch.cov(x.T), covariance, rtol=0.015, atol=0)
     assert ((x.mean(0) - mean).abs() < 0.01 * covariance.diagonal().sqrt()).all()
     with pytest.raises(Unknown, match="learn one"):
@@ -216,7 +218,9 @@ def test_a_density_can_be_learnt_in_scores_of_rows_with_noise():
     assert torch.equal(learning.frame.knots, NormalScores.fit(learning.train).knots)
     y = learning.frame(learning.train)
     spread = torch.cov(problem.initial.sample(200_000, keys.generator(0)).T)
-    torch.testing.assert_close(spread, torch.cov(y.T), rtol=0, atol=0.02)
+    torch.testing.assert_close(spread, 1.04 * torch.cov(y.T), rtol=0, atol=0.02)
+    kept = density(Skewed(), normal_scores=True, smoothing=0.2, shrunk=True).initial.sample(200_000, keys.generator(0))
+    torch.testing.assert_close(torch.cov(kept.T), torch.cov(y.T), rtol=0, atol=0.02)
     model = Pushforward(learning.reference, Inverse(learning.frame))
     exact = -(math.log(2 * math.pi * math.e) / 2)  # the entropy of e^Z is that of Z, as E Z = 0
     assert abs(float(model.log_prob(learning.held).mean()) - (exact + heavy(learning.held[:, 1]))) < 0.1

@@ -526,10 +526,17 @@ LAWS = [
     ),
     LawEntry("Blurred", lambda: Blurred(Gaussian(MEAN, COVARIANCE), 0.5), MEAN, COVARIANCE + 0.25 * EYE, density=False),
     LawEntry(
+        "SmoothedBootstrap, shrunk",
+        lambda: SmoothedBootstrap(torch.arange(10, dtype=DOUBLE).reshape(5, 2), 0.5, shrunk=True),
+        doubles(4, 5),
+        (8 + 0.25 * 10) / 1.25 * torch.ones(2, 2, dtype=DOUBLE),
+        density=False,
+    ),
+    LawEntry(
         "SmoothedBootstrap",
         lambda: SmoothedBootstrap(torch.arange(10, dtype=DOUBLE).reshape(5, 2), 0.5),
         doubles(4, 5),
-        8 * torch.ones(2, 2, dtype=DOUBLE),
+        8 * torch.ones(2, 2, dtype=DOUBLE) + 0.25 * 10 * torch.ones(2, 2, dtype=DOUBLE),
         density=False,
     ),
     LawEntry(

@@ -10,29 +10,30 @@ from torch import Tensor
 
 from wgf import checks
 from wgf.errors import InputError, Unknown
-from wgf.law import Empirical, OfRows, moments
+from wgf.law import Empirical, OfRows
 
 
 class SmoothedBootstrap(OfRows):
-    """The law of m + (x_i − m + h·Σ^½ Z)/√(1 + h²), i uniform on the rows, Z ~ N(0, I): the shrunk smoothed bootstrap.
+    """The law of x_i + h·Σ^½ Z, i uniform on the rows, Z ~ N(0, I), Σ their covariance: the smoothed bootstrap.
 
-    Mean m and covariance Σ are those of the rows: noise alone would make the law wider by √(1 + h²) all round.
+    Shrunk, of m + (x_i − m + h·Σ^½ Z)/√(1 + h²), m their mean: then mean and covariance are those of the rows, where
+    noise alone makes the law wider by √(1 + h²) all round.
     What a map is trained on is drawn from it; the rows that choose its weights and certify its steps are rows as they
     are, and of them training sees the mean and covariance alone (where none are held, all that is drawn is smoothed).
     Take several times as many particles as rows: each has noise of its own. A flow that knows few rows too well has
-    samples that are too narrow, and noise is the cure: it costs likelihood where it hides what is finer, h/√(1 + h²) of
-    a standard deviation, but moves no mean or covariance.
-    Silverman, Young, *The bootstrap: to smooth or not to smooth?*, Biometrika 74 (1987) 469–479, their shrunk version.
+    samples that are too narrow, and noise is the cure: it costs likelihood where it hides what is finer.
+    Silverman, Young, *The bootstrap: to smooth or not to smooth?*, Biometrika 74 (1987) 469–479, who have both.
     Noise as a regulariser of learnt (conditional) densities: Rothfuss, Ferreira, Boehm, Walther, Ulrich, Asfour, Krause
     2019, arXiv 1907.08982.
 
-    Args: x (n, d), rows, n ≥ 2; bandwidth, h > 0, in standard deviations of the rows in whatever direction.
+    Args: x (n, d), rows, n ≥ 2; bandwidth, h > 0, in standard deviations of the rows in whatever direction; shrunk.
     Raises: InputError for bad rows or another bandwidth.
     """
 
-    def __init__(self, x: Float[Tensor, "n d"], bandwidth: float) -> None:
+    def __init__(self, x: Float[Tensor, "n d"], bandwidth: float, shrunk: bool = False) -> None:
         self.x = checks.rows("the rows of a SmoothedBootstrap", x)
         self.bandwidth = checks.positive("the bandwidth of a SmoothedBootstrap", bandwidth)
+        self.shrunk = shrunk
         if len(self.x) < 2:
             raise InputError("a SmoothedBootstrap needs at least 2 rows, for a covariance, got 1")
 
@@ -68,17 +69,16 @@ class SmoothedBootstrap(OfRows):
         raise Unknown("the density of smoothed rows is a sum over all of them, and not that of their law: learn one")
 
     def to(self, target: torch.dtype | torch.device | str) -> "SmoothedBootstrap":
-        return SmoothedBootstrap(self.x.to(target), self.bandwidth)
+        return SmoothedBootstrap(self.x.to(target), self.bandwidth, self.shrunk)
 
     @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        """The mean, and R with RRᵀ = Σ, rows of less than full rank included."""
+    def _root(self) -> Tensor:
+        """R with RRᵀ = Σ, rows of less than full rank included."""
         wide = self.x.detach().double()
-        mean, covariance = moments(wide)
-        values, vectors = torch.linalg.eigh(covariance)
-        return mean.to(self.x), (vectors * values.clamp_min(0).sqrt()).to(self.x)
+        values, vectors = torch.linalg.eigh(torch.cov(wide.T).reshape(wide.shape[1], -1))
+        return (vectors * values.clamp_min(0).sqrt()).to(self.x)
 
     def _spread(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
-        mean, root = self._moments
         noise = torch.randn(rows.shape, dtype=rows.dtype, device=rows.device, generator=generator)
-        return mean + (rows - mean + self.bandwidth * noise @ root.T) / math.hypot(1, self.bandwidth)
+        spread = rows + self.bandwidth * noise @ self._root.T
+        return torch.lerp(self.x.mean(0), spread, 1 / math.hypot(1, self.bandwidth)) if self.shrunk else spread

@@ -20,6 +20,7 @@ def density(
     horizon: float = 25.0,
     normal_scores: bool = False,
     smoothing: float = 0.0,
+    shrunk: bool = False,
 ) -> Problem:
     """The flow of KL(ρ‖N(0, I)) from the rows of a data set: after it, N(0, I) carried back is their learnt law.
 
@@ -30,9 +31,9 @@ def density(
     Args: data; standardise, or take columns as they are; share of the rows that are trained on, in (0, 1), chosen by
     the seed `split`; the others are held out; horizon, a time above 0; normal_scores, bring the marginals of the
     training rows to N(0, 1) in place of standardising (`NormalScores`): for skewed or heavy-tailed columns; smoothing,
-    h ≥ 0, the bandwidth of noise that is added to what is trained on, in standard deviations of the rows, which are
-    shrunk by √(1 + h²) with it (`SmoothedBootstrap`): for few rows, of which several times as many particles are to
-    be drawn.
+    h ≥ 0, the bandwidth of noise that is added to what is trained on, in standard deviations of the rows
+    (`SmoothedBootstrap`): for few rows, of which several times as many particles are then to be drawn; shrunk, by
+    √(1 + h²), so that their covariance stays.
     Raises: InputError for an argument outside these ranges, for constant or doubled columns and too few rows, and as
     `data.load`.
     """
@@ -52,7 +53,7 @@ def density(
     y = frame(x)
     return Problem(
         Entropy() + Potential(Quadratic(torch.eye(d, dtype=torch.float64))),
-        SmoothedBootstrap(y, smoothing) if checks.not_negative("smoothing", smoothing) else Empirical(y),
+        SmoothedBootstrap(y, smoothing, shrunk) if checks.not_negative("smoothing", smoothing) else Empirical(y),
         checks.positive("horizon", horizon),
         title=f"Density of {type(data).__name__}, {len(x):,} rows in dimension {d}",
         learning=Learning(Gaussian.standard(d, dtype=torch.float64), frame, x, held.X.double(), table.names),
