@@ -6,9 +6,13 @@ import pytest
 import torch
 import zoo
 from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
 
 from wgf import autodiff
 from wgf.maps import RK4, Compose, Dynamic, Heun, Hutchinson, NeuralODE, OTFlow
+from wgf.maps.curvature import curvature
+from wgf.maps.slope import descent
+from wgf.maps.spread import spreading
 
 DYNAMIC = [entry for entry in zoo.MAPS if isinstance(entry.build(zoo.DOUBLE), Dynamic)]
 every_motion = pytest.mark.parametrize("entry", DYNAMIC, ids=zoo.names(DYNAMIC))
@@ -41,6 +45,26 @@ def test_position_cost_and_logdet_converge_at_the_order_of_the_scheme(family, sc
         assert fine > 1e-12, "the errors are at rounding: nothing was measured"
         assert orders[0] > scheme.order - 0.5
         assert orders[1] == pytest.approx(scheme.order, abs=0.3)
+
+
+def shaped(*shapes: tuple[int, ...]) -> list[Tensor]:
+    return [0.5 * zoo.randn(k, *shape).requires_grad_() for k, shape in enumerate(shapes)]
+
+
+SHALLOW = ((3,), (3, 3), (3,), (3,), (2, 3))  # a, L, b, w, A of three units in the plane
+FUSED = {
+    "descent": (lambda x, *weights: descent(x, 0.3, *weights), ((4, 2), (3, 3), *SHALLOW, (3,))),
+    "spreading": (spreading, ((4, 3), (3, 3), *SHALLOW)),
+    "curvature by tangents": (curvature, ((4, 3), (4, 2), (2, 3), (3, 1))),
+    "curvature by pairs": (curvature, ((4, 3), (4, 2), (2, 3), (3, 2))),
+}
+
+
+@pytest.mark.parametrize(("function", "shapes"), FUSED.values(), ids=FUSED)
+def test_what_is_one_node_has_first_and_second_derivatives(function, shapes):
+    inputs = [each.detach().requires_grad_() for each in shaped(*shapes)]
+    assert gradcheck(function, inputs)
+    assert gradgradcheck(function, inputs)
 
 
 @every_motion

@@ -68,6 +68,13 @@ def test_sums_are_differentiable_in_all_four():
     assert torch.autograd.gradcheck(lambda *all: stein_sum(GaussianKernel(0.9), *all), inputs)
 
 
+def test_second_derivatives_of_stein_sums_are_refused_and_not_left_out():
+    x, score = (zoo.randn(k, 5, 2).requires_grad_() for k in (1, 2))
+    slope = torch.autograd.grad(stein_sum(GaussianKernel(0.9), x, score, x, score).sum(), x, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="gradients of these gradients are not known"):
+        torch.autograd.grad(slope.sum() + x.pow(3).sum(), x)
+
+
 def test_u_and_v_differ_by_the_diagonal_and_blocks_change_nothing(monkeypatch):
     x, kernel = 3 + zoo.randn(0, 70, 3), InverseMultiquadric(1.5)
     total, own = stein_totals(kernel, x, normal(x))

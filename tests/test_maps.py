@@ -186,6 +186,66 @@ def test_the_inverse_and_its_log_determinant_have_the_slopes_of_differences(entr
     assert not map.inverse(y.detach())[0].requires_grad or entry.name.startswith(("Inverse", "Affine", "Guided"))
 
 
+def slopes_of(value, y: Tensor, graph: bool = False) -> Tensor:
+    y = y if graph else y.detach().requires_grad_()
+    return torch.autograd.grad(value(y).sum(), y, create_graph=graph)[0]
+
+
+@every_map
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_second_derivatives_are_those_of_differences(entry, way):
+    """Of a sum of everything, so that a term without a graph is not made up for by an error that torch raises."""
+    map = entry.perturbed(scale=0.1)
+    x, weights, direction = (zoo.randn(seed, 5, map.dim) for seed in (11, 12, 13))
+
+    def value(y: Tensor) -> Tensor:
+        if way == "back":
+            back, logdet = map.inverse(y, logdet=True)
+        else:
+            back, cost, logdet = map.transport(y, logdet=True)[:3]
+            logdet = logdet + cost
+        return (back * weights).sum(1) + logdet + 0.1 * y.pow(3).sum(1)
+
+    y = map(x).detach() if way == "back" else x
+    points = y.clone().requires_grad_()
+    found = torch.autograd.grad((slopes_of(value, points, graph=True) * direction).sum(), points)[0]
+    differences = slopes_of(value, y + 1e-5 * direction) - slopes_of(value, y - 1e-5 * direction)
+    close(found, differences / 2e-5, 1e-6)
+
+
+@every_map
+def test_the_inverse_has_the_slopes_of_differences_in_the_weights_where_it_has_any(entry):
+    map = entry.perturbed(scale=0.1)
+    y = map(zoo.randn(11, 5, map.dim)).detach().requires_grad_()
+
+    def value() -> Tensor:
+        back, logdet = map.inverse(y, logdet=True)
+        return back.pow(2).sum() + logdet.sum()
+
+    parameters = [weight for weight in map.parameters() if weight.requires_grad]
+    if not parameters:
+        assert not isinstance(map, Residual)
+        return
+    slopes = torch.autograd.grad(value(), parameters, materialize_grads=True)
+    moves = [zoo.randn(20 + k, *weight.shape) for k, weight in enumerate(parameters)]
+    values = []
+    with torch.no_grad():
+        for step in (1e-5, -2e-5):
+            for weight, move in zip(parameters, moves, strict=True):
+                weight += step * move
+            values.append(float(value()))
+    expected = (values[0] - values[1]) / 2e-5
+    assert float(sum((a * b).sum() for a, b in zip(slopes, moves, strict=True))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_second_derivatives_in_the_weights_of_an_inverse_are_refused():
+    map = zoo.MapEntry("", lambda dtype: Residual(2, width=8)).perturbed(scale=0.1)
+    y = map(zoo.randn(1, 5, 2)).detach().requires_grad_()
+    slope = torch.autograd.grad(map.inverse(y)[0].pow(2).sum(), next(iter(map.parameters())), create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="gradients of these gradients are not known"):
+        torch.autograd.grad(slope.sum(), y)
+
+
 @every_map
 def test_the_global_random_state_is_left_alone(entry):
     before = torch.random.get_rng_state()

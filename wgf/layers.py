@@ -1,7 +1,7 @@
 """The value of a multilayer perceptron as one node of autograd, its gradients by hand."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from jaxtyping import Float
@@ -219,6 +219,32 @@ def _again(
     chosen = [each for each, is_wanted in zip((x, *parameters), wanted, strict=True) if is_wanted]
     gradients = iter(torch.autograd.grad(y, chosen, g, create_graph=True))
     return [next(gradients) if is_wanted else None for is_wanted in wanted]
+
+
+def regraphed(plain: Callable[..., Tensor], inputs: Sequence[Tensor], g: Tensor) -> list[Tensor | None]:
+    """The gradients of ⟨g, plain(inputs)⟩ with a graph of their own, which those by hand do not have.
+
+    torch's `once_differentiable` would not do: where g has no graph, gradients pass for constants without a word.
+    """
+    inputs = aliases(*inputs)
+    chosen = [each for each in inputs if each.requires_grad]
+    found = iter(torch.autograd.grad(plain(*inputs), chosen, g, create_graph=True, materialize_grads=True))
+    return [next(found) if each.requires_grad else None for each in inputs]
+
+
+def final(gradient: Tensor, *inputs: Tensor) -> Tensor:
+    """A gradient that depends on these inputs, by a function whose derivatives are not known: asking for one raises."""
+    return _Final.apply(gradient, *inputs) if tracked(*inputs) else gradient
+
+
+class _Final(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *inputs: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> NoReturn:
+        raise RuntimeError("gradients of these gradients are not known")
 
 
 def aliases(*tensors: Tensor) -> list[Tensor]:

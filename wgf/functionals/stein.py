@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from wgf.errors import Incompatible
 from wgf.kernels.radial import Elementary, Radial
+from wgf.layers import final
 
 PAIRS = 2**17
 """Pairs a block on a CPU: ten arrays of float64, a MiB each, stay near the processor."""
@@ -142,7 +142,6 @@ class _SteinSum(torch.autograd.Function):
         return (sums / len(y)).to(x)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         x, score_x, y, score_y = ctx.saved_tensors
         grads: list[Tensor | None] = [None] * 4
@@ -153,4 +152,5 @@ class _SteinSum(torch.autograd.Function):
         if ctx.needs_input_grad[3] or ctx.needs_input_grad[4]:
             parts = stein_slopes(ctx.kernel, y, score_y, x, score_x, slope)
             grads[2], grads[3] = (part / len(y) for part in parts)
-        return None, *grads
+        inputs = slope, x, score_x, y, score_y
+        return None, *(None if grad is None else final(grad, *inputs) for grad in grads)

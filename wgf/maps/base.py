@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wgf import autodiff
 from wgf.errors import NotInvertible
+from wgf.layers import final
 
 
 class Transport(NamedTuple):
@@ -129,10 +130,29 @@ def newton_inverse(
 
 
 def attached(map: Map, x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """The solution x of T(x) = y with its graph in y: one more Newton step, whose derivative is (∇T)⁻¹."""
-    with torch.no_grad():
-        J = map.jacobian(x)[1]
-    return x - torch.linalg.solve(J, map(x) - y)
+    """The solution x of T(x) = y as a function of y and of the map's weights: dx = (∇T)⁻¹(dy − ∂T/∂w dw)."""
+    weights = [weight for weight in map.parameters() if weight.requires_grad]
+    found: Tensor = _Solution.apply(map, x, y, *weights)
+    return found
+
+
+class _Solution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, map: Map, x: Tensor, y: Tensor, *weights: Tensor) -> Tensor:
+        ctx.map, found = map, x.clone()
+        ctx.save_for_backward(found, *weights)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors  # x is this node's output: gradients of gradients come back through it
+        g = torch.linalg.solve(ctx.map.jacobian(x)[1].mT, g)
+        if not any(ctx.needs_input_grad[3:]):
+            return None, None, g, *[None] * len(weights)
+        with torch.enable_grad():
+            image = ctx.map(x.detach())
+        slopes = torch.autograd.grad(image, weights, -g.detach(), allow_unused=True)
+        return None, None, g, *[None if slope is None else final(slope, g, x, *weights) for slope in slopes]
 
 
 def wanted(y: Tensor) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from wgf.layers import regraphed
 
 BLOCK = 2 * 2**20  # bytes of pair products made at once: what stays in a core's cache
 ON_GPU = 256 * 2**20
@@ -39,9 +40,10 @@ class _ByTangents(torch.autograd.Function):
         return (c * forms).sum(-1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         D, c, K, B, forms, *heights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return (*regraphed(_by_tangents, (D, c, K, B), g),)
         weighted = 2 * g[:, None] * c
         to_D, to_K, to_B = torch.empty_like(D), torch.zeros_like(K), torch.zeros_like(B)
         for rows, H in zip(_blocks(D, B.shape[1] * max(K.shape)), heights, strict=True):
@@ -51,6 +53,11 @@ class _ByTangents(torch.autograd.Function):
             to_B += (back * D[rows]).sum(1).T
             torch.sum(back.mul_(B.T[:, None, :]), 0, out=to_D[rows])
         return to_D, g[:, None] * forms, to_K, to_B
+
+
+def _by_tangents(D: Tensor, c: Tensor, K: Tensor, B: Tensor) -> Tensor:
+    """The same as autograd would have it."""
+    return (c * (_tangents(D, B) @ K.T).square().sum(0)).sum(-1)
 
 
 def _tangents(D: Tensor, B: Tensor) -> Tensor:
@@ -70,18 +77,24 @@ class _ByPairs(torch.autograd.Function):
             torch.mm(products.flatten(1), coefficients.T, out=forms[rows])
             if ctx.needs_input_grad[0]:
                 slopes[rows] = _slope(D[rows], (c[rows] @ coefficients).view_as(products), room[: len(products)])
-        ctx.save_for_backward(D, c, forms, slopes)
+        ctx.save_for_backward(D, c, coefficients, forms, slopes)
         return (c * forms).sum(-1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        D, c, forms, slopes = ctx.saved_tensors
+        D, c, coefficients, forms, slopes = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return (*regraphed(_by_pairs, (D, c, coefficients), g),)
         weighted = g[:, None] * c
         to_coefficients = D.new_zeros(c.shape[1], D.shape[1] * (D.shape[1] // 2 + 1))
         for rows in _blocks(D, to_coefficients.shape[1]):
             to_coefficients.addmm_(weighted[rows].T, _products(D[rows]).flatten(1))
         return g[:, None] * slopes, g[:, None] * forms, to_coefficients
+
+
+def _by_pairs(D: Tensor, c: Tensor, coefficients: Tensor) -> Tensor:
+    """The same as autograd would have it."""
+    return (c * (_products(D).flatten(1) @ coefficients.T)).sum(-1)
 
 
 def _blocks(D: Tensor, entries: int) -> list[slice]:

@@ -1,15 +1,15 @@
 """Motion down a two-layer OT-Flow potential as one node of autograd, its gradients by hand."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
+from wgf.layers import regraphed
 from wgf.maps.sweep import Field
 
 
@@ -25,7 +25,7 @@ def descent(
     c: Float[Tensor, " d+1"],
 ) -> Float[Tensor, "n d"]:
     """−∇_x(wᵀ(u + σ(Lu + b)) + ½|As|² + ⟨c, s⟩), u = σ(Ks + a), s = (x, t), σ = log 2cosh:
-    −K_xᵀ(D ∘ z) − A_xᵀAs − c_x, D = tanh(Ks + a), z = w + Lᵀ(w ∘ tanh(Lu + b)). Differentiable once.
+    −K_xᵀ(D ∘ z) − A_xᵀAs − c_x, D = tanh(Ks + a), z = w + Lᵀ(w ∘ tanh(Lu + b)).
     """
     return _Descent.apply(x, t, K, a, L, b, w, A, c)
 
@@ -34,6 +34,11 @@ def activated(u: Tensor) -> tuple[Tensor, Tensor]:
     """σ(u) = log(1 + e^{2u}) − u and σ′(u) = tanh u."""
     twice = u + u
     return softplus(twice, threshold=40).sub_(u), torch.sigmoid(twice).mul_(2).sub_(1)
+
+
+def smooth(u: Tensor) -> tuple[Tensor, Tensor]:
+    """`activated` with a graph, for nothing is written over."""
+    return softplus(2 * u, threshold=40) - u, torch.tanh(u)
 
 
 def slope_of(u: Tensor) -> Tensor:
@@ -104,8 +109,20 @@ class _Descent(torch.autograd.Function):
         return v
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        field = Descent(ctx.saved_tensors[:7])
-        to_x = field.pull(g, ctx.t, ctx.saved_tensors[7:])
+        weights, kept = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+        if torch.is_grad_enabled():
+            to_x, *to_weights = regraphed(partial(_plain, ctx.t), (kept[0], *weights), g)
+            return to_x, None, *to_weights
+        field = Descent(weights)
+        to_x = field.pull(g, ctx.t, kept)
         return to_x, None, *field.finished()
+
+
+def _plain(t: float, x: Tensor, K: Tensor, a: Tensor, L: Tensor, b: Tensor, w: Tensor, A: Tensor, c: Tensor) -> Tensor:
+    """The same as autograd would have it."""
+    d = x.shape[1]
+    u, D = smooth(torch.addmm(a + t * K[:, d], x, K[:, :d].T))
+    z = w + (w * torch.tanh(torch.addmm(b, u, L.T))) @ L
+    q = torch.addmm(t * A[:, d], x, A[:, :d].T)
+    return -(D * z) @ K[:, :d] - q @ A[:, :d] - c[:d]

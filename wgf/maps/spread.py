@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from wgf.layers import tracked
-from wgf.maps.slope import activated, slope_of
+from wgf.layers import regraphed, tracked
+from wgf.maps.slope import activated, slope_of, smooth
 
 
 def spreading(
@@ -21,7 +20,7 @@ def spreading(
     A: Float[Tensor, "r d+1"],
 ) -> Float[Tensor, " n"]:
     """The divergence of `descent` by d tangents: −⟨(1 − D²) ∘ z, |rows of K_x|²⟩ − ⟨w ∘ (1 − E²), Σ_a H_a²⟩ − |A_x|²,
-    H_a = (D ∘ K_a)Lᵀ for the columns K_a of K_x, E = tanh(Lu + b), D and z as there. Differentiable once.
+    H_a = (D ∘ K_a)Lᵀ for the columns K_a of K_x, E = tanh(Lu + b), D and z as there.
     """
     return _Spreading.apply(tracked(s, K, a, L, b, w, A), s, K, a, L, b, w, A)
 
@@ -50,13 +49,14 @@ class _Spreading(torch.autograd.Function):
             torch.addmv((c * forms).sum(1), bend * z, widths, out=total[start : start + len(rows)])
             start += len(rows)
             kept += [rows, u, D, E, z, bend, c, H, forms] if graph else []
-        ctx.save_for_backward(K_x, W, widths, K, L, w, A, *kept)
+        ctx.save_for_backward(s, a, b, K_x, W, widths, K, L, w, A, *kept)
         return total.add_(A[:, :d].square().sum()).neg_()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        K_x, W, widths, K, L, w, A, *flat = ctx.saved_tensors
+        s, a, b, K_x, W, widths, K, L, w, A, *flat = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, *regraphed(_plain, (s, K, a, L, b, w, A), g)
         d = len(K_x)
         to_K, to_L, to_W, to_K_x = (torch.zeros_like(each) for each in (K, L, W, K_x))
         to_a, to_b, to_w, to_widths = (torch.zeros_like(w) for _ in range(4))
@@ -90,3 +90,14 @@ class _Spreading(torch.autograd.Function):
         to_A = torch.zeros_like(A)
         to_A[:, :d] = -2 * g.sum() * A[:, :d]
         return None, torch.cat(to_s), to_K, to_a, to_L, to_b, to_w, to_A
+
+
+def _plain(s: Tensor, K: Tensor, a: Tensor, L: Tensor, b: Tensor, w: Tensor, A: Tensor) -> Tensor:
+    """The same as autograd would have it."""
+    d = s.shape[1] - 1
+    u, D = smooth(torch.addmm(a, s, K.T))
+    E = torch.tanh(torch.addmm(b, u, L.T))
+    z = w + (w * E) @ L
+    H = (D * K[:, :d].T[:, None, :]) @ L.T
+    forms = (w * (1 - E * E) * H.square().sum(0)).sum(1)
+    return -(((1 - D * D) * z) @ K[:, :d].square().sum(1) + forms + A[:, :d].square().sum())
