@@ -226,6 +226,8 @@ def test_a_density_can_be_learnt_in_scores_of_rows_with_noise():
     assert abs(float(model.log_prob(learning.held).mean()) - (exact + heavy(learning.held[:, 1]))) < 0.1
     with pytest.raises(InputError, match="smoothing must be a finite number from 0 on, got -1"):
         density(Skewed(), smoothing=-1)
+    with pytest.raises(InputError, match="shrunk = true shrinks what smoothing has spread"):
+        density(Skewed(), shrunk=True)
     with pytest.raises(InputError, match="normal_scores takes the place of standardise"):
         density(Skewed(), standardise=False, normal_scores=True)
     assert isinstance(density(Skewed()).initial, Empirical)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import zoo
 from torch import Tensor
+from torch.distributions import Exponential, Independent
 
 from wgf import autodiff, evolve
 from wgf.errors import InputError, Unknown
@@ -28,7 +29,7 @@ from wgf.functionals import (
     functional,
 )
 from wgf.kernels import Mollifier, Power
-from wgf.law import Cloud, Gaussian, Law, Pushforward
+from wgf.law import Adapted, Cloud, Gaussian, Law, Pushforward
 from wgf.maps import Inverse, NormalScores, Residual
 from wgf.steppers import Langevin
 
@@ -167,6 +168,24 @@ def test_kl_to_any_law_has_the_slopes_of_its_density_or_is_refused(entry):
     assert (V.gradient is None) == (type(law).score is Law.score)
     for slopes in (autodiff.gradient(V.V, x), *([] if V.gradient is None else [V.gradient(x)])):
         torch.testing.assert_close((slopes * direction).sum(1), differences, rtol=1e-6, atol=1e-6)
+
+
+def test_kl_to_a_distribution_of_torch_on_a_half_line_is_refused():
+    with pytest.raises(InputError, match="that of this Adapted is 0 outside of its support"):
+        KL(Adapted(Independent(Exponential(torch.ones(2).double()), 1)))
+
+
+def test_kl_to_a_law_whose_map_is_trained_later_stays_as_it_was():
+    map = Residual(2, width=16).double()
+    law, x = Pushforward(Gaussian.standard(2, dtype=zoo.DOUBLE), map), zoo.randn(1, 5, 2)
+    F = KL(law)
+    before = F.terms[1][1].V(x)
+    map.reset(torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for weight in map.parameters():
+            weight += 0.1
+    assert not torch.allclose(law.log_prob(x), -before)
+    torch.testing.assert_close(F.terms[1][1].V(x), before, rtol=0, atol=0)
 
 
 def test_kl_to_a_law_behind_maps_that_are_inverted_has_its_slopes():

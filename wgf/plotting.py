@@ -33,8 +33,8 @@ def figure_of_run(problem: Problem, path: Path) -> Figure:
     """Energy along time; the particles of the last step (d = 1: histogram); for d > 2, means and variances as well, or
     in any dimension the radial law where the exact solution has one.
     """
-    x, initial = path.state.x.detach().cpu().double(), _drawn(problem.initial)
-    law = None if problem.exact is None else _drawn(problem.exact(path.times[-1]))
+    x, initial = path.state.x.detach().cpu().double(), _on_cpu(problem.initial)
+    law = None if problem.exact is None else _on_cpu(problem.exact(path.times[-1]))
     wide = problem.dim > 2 or isinstance(law, PearsonII)
     figure = Figure(figsize=(13.2 if wide else 9.2, 4.0), layout="constrained")
     axes = figure.subplots(1, 3 if wide else 2)
@@ -169,7 +169,7 @@ def finish(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
                 handle.set(alpha=1.0, markersize=max(5.0, handle.get_markersize()))
 
 
-def _drawn(law: Law) -> Law:
+def _on_cpu(law: Law) -> Law:
     """The law on the CPU, where figures are made."""
     return law if law.like.device.type == "cpu" else law.to("cpu")
 

@@ -65,12 +65,12 @@ def resume(folder: Folder, observers: Sequence[Observer] = (), experiment: Exper
 def proceed(folder: Folder, experiment: Experiment, path: Path, observers: Sequence[Observer] = ()) -> Path:
     """Go on with the run in `folder` from what `load` found there."""
     saver = Saver(experiment, manifest.read(folder))
+    before, now = saver.manifest.about.get("device", spec.CPU), _device(path)
+    if before != now and not experiment.ended(path):
+        raise InputError(f"{folder} was run on {before}, this is {now}: it can be read here, and gone on with there")
     saver.tidy()
     if experiment.ended(path):
         return path
-    before, now = saver.manifest.about.get("device", spec.CPU), _device(path)
-    if before != now:
-        raise InputError(f"{folder} was run on {before}, this is {now}: it can be read here, and gone on with there")
     return _evolve(experiment, experiment.taus[len(path) :], path, [saver, *observers])
 
 

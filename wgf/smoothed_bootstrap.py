@@ -16,8 +16,8 @@ from wgf.law import Empirical, OfRows
 class SmoothedBootstrap(OfRows):
     """The law of x_i + h·Σ^½ Z, i uniform on the rows, Z ~ N(0, I), Σ their covariance: the smoothed bootstrap.
 
-    Shrunk, of m + (x_i − m + h·Σ^½ Z)/√(1 + h²), m their mean: then mean and covariance are those of the rows, where
-    noise alone makes the law wider by √(1 + h²) all round.
+    Shrunk, of m + (x_i − m + h·Σ^½ Z)/√(1 + h²), m their mean: then mean and covariance are those of the rows (to a
+    share of 1/n, as Σ is unbiased), where noise alone makes the law wider by √(1 + h²) all round.
     What a map is trained on is drawn from it; the rows that choose its weights and certify its steps are rows as they
     are, and of them training sees the mean and covariance alone (where none are held, all that is drawn is smoothed).
     Take several times as many particles as rows: each has noise of its own. A flow that knows few rows too well has

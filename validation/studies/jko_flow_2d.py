@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from validation.report import Check, Context, Report, at_least, at_most
+from validation.studies._carried_back import carried_back
 from validation.studies._plots import axes, finish
 from wgf import Adam, Empirical, Entropy, Gaussian, Law, OTFlow, Path, Potential, Quadratic, Unknown, evolve, keys
 from wgf.data import Checkerboard, Circles, EightGaussians, Moons, Pinwheel, SwissRoll, TwoSpirals
 from wgf.data.planar import Planar
-from wgf.errors import NotInvertible
 from wgf.kernels import Gaussian as GaussianKernel
 from wgf.methods import jko_flow
-from wgf.scoring import halved, score
+from wgf.scoring import score
 from wgf.two_sample import mmd2_unbiased, mmd_test
 
 NAME = "jko-flow-2d"
@@ -50,8 +50,8 @@ ROWS, TESTS, PERMUTATIONS = 10_000, 5, 199
 WIDTHS = {3: 40, 4: 53, 5: 68, 8: 125, 16: 365}
 """Widths of the potential, and how many weights each is published with."""
 STEPS = 5
-EVALUATION, FINEST = 16, 64
-"""Steps of RK4 a map to score and sample; where a row cannot be carried back by them, twice as many, up to 64."""
+EVALUATION = 16
+"""Steps of RK4 a map to score and sample, or as many as it takes (`carried_back`)."""
 LONGER = {("moons", 1.0): 1.5, ("moons", 5.0): 1.5, ("moons", 10.0): 1.5}
 """Times the iterations, where 2,000 leave MMD² about its bound; at α = 50 so many make one too stiff to carry back."""
 
@@ -142,18 +142,20 @@ def carried(name: str, alpha: float, steps: int, setting: Setting) -> Path:
     return evolve(F, stepper, Empirical(data.load().X.float()), [alpha] * steps, seed=0)
 
 
-def judged(name: str, alpha: float, steps: int, model: Law, taken: int = EVALUATION) -> Cell:
+def judged(name: str, alpha: float, steps: int, model: Law) -> Cell:
     """A model against test sets that it has not seen; a cell of nothing where it cannot be carried back."""
     sets = list(tests(name))
-    try:
-        drawn = [model.sample(ROWS, keys.generator(k)).double() for k in range(TESTS)]
-    except NotInvertible:
-        if 2 * taken <= FINEST:
-            return judged(name, alpha, steps, halved(model), 2 * taken)
+    model, drawn, taken = carried_back(model, _samples, EVALUATION)
+    if drawn is None:
         return Cell(name, alpha, steps, [math.inf] * TESTS, 0.0, taken=taken)
     values = [mmd2_unbiased(KERNEL, x, y).value for x, y in zip(drawn, sets, strict=True)]
     p = mmd_test(KERNEL, drawn[0], sets[0], PERMUTATIONS).p
     return Cell(name, alpha, steps, values, p, score(model, sets[0]).nll, entropy(name, sets[0]), taken, drawn[0])
+
+
+def _samples(model: Law) -> list[Tensor]:
+    """As many as the test sets."""
+    return [model.sample(ROWS, keys.generator(k)).double() for k in range(TESTS)]
 
 
 def tests(name: str) -> Iterable[Float[Tensor, "n 2"]]:

@@ -12,15 +12,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from validation.report import Check, Context, Report, at_most
+from validation.studies._carried_back import carried_back
 from validation.studies._plots import axes, finish
-from wgf import Gaussian, Law, evolve, keys
+from wgf import Gaussian, evolve, keys
 from wgf.data import Miniboone
-from wgf.errors import NotInvertible
 from wgf.kernels import Median, Radial
 from wgf.maps import OTFlow
 from wgf.methods import jko_flow
 from wgf.problem import Learning, Problem
-from wgf.scoring import Score, halved, score
+from wgf.scoring import Score, score
 from wgf.steppers import JKO
 from wgf.targets.density import density
 from wgf.training import Adam
@@ -48,8 +48,8 @@ TWICE = 2.0
 SAMPLES = 2
 """Rows drawn of a model for each held one."""
 
-EVALUATION, FINEST = 8, 64
-"""Steps of RK4 a map to score and sample; where a row cannot be carried back by them, twice as many, up to 64."""
+EVALUATION = 8
+"""Steps of RK4 a map to score and sample, or as many as it takes (`carried_back`)."""
 
 PERMUTATIONS = 200
 
@@ -159,21 +159,16 @@ def fit(problem: Problem, alpha: float, steps: int, budget: Budget, judge: Judge
     assert learning is not None
     start = problem.initial.to(torch.float32)
     path = evolve(problem.F, stepper(problem, steps, budget), start, [alpha] * steps, seed=0)
-    law, samples, taken = drawn(learning.model(path).to(torch.float64), SAMPLES * len(judge.held))
-    mmd2 = judge.mmd2(samples) if len(samples) else dict.fromkeys(VIEWS, math.inf)
+    law, samples, taken = carried_back(
+        learning.model(path).to(torch.float64),
+        lambda law: law.sample(SAMPLES * len(judge.held), keys.generator(3)),
+        EVALUATION,
+    )
+    mmd2 = dict.fromkeys(VIEWS, math.inf) if samples is None else judge.mmd2(samples)
+    samples = judge.held[:0] if samples is None else samples
     spent = sum(info.curve[-1][0] for info in path.infos)
     still = sum(info.moved == 0 for info in path.infos)
     return Fit(alpha, score(law, judge.held), mmd2, samples, taken, spent, still, time.perf_counter() - began)
-
-
-def drawn(law: Law, n: int, taken: int = EVALUATION) -> tuple[Law, Float[Tensor, "n d"], int]:
-    """The model with as many steps of RK4 as its samples need to be carried back, them, and that number."""
-    try:
-        return law, law.sample(n, keys.generator(3)), taken
-    except NotInvertible:
-        if 2 * taken <= FINEST:
-            return drawn(halved(law), n, 2 * taken)
-        return law, law.like.new_empty(0, law.dim), taken
 
 
 def _checks(fits: list[Fit], judge: Judge) -> tuple[Check, ...]:

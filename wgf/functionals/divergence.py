@@ -1,5 +1,6 @@
 """f-divergences to a law that is known by its samples, as suprema over a critic; and KL to an unnormalised density."""
 
+import copy
 import math
 
 import torch
@@ -22,7 +23,7 @@ def KL(log_density: Pointwise | Law, gradient: Pointwise | None = None) -> Funct
 
     `gradient` is ∇log π (the score) where it is known in closed form; by default `log_density.gradient` if it has one.
     A log-density that is a sum over data may offer `sampled_gradient(rows, generator)`, the score by some of the rows.
-    A law is taken as it is now: what is trained later does not change F.
+    A law is taken as it is now: training its maps later does not change F.
     Raises: InputError for a law without a density, or with one that is 0 somewhere: nothing would keep particles in.
     """
     if isinstance(log_density, Law):
@@ -37,7 +38,7 @@ class _Density:
     """log π of a law, in the dtype and on the device of the points."""
 
     def __init__(self, law: Law) -> None:
-        self._laws = {(law.like.dtype, law.like.device): law}
+        self._laws = {(law.like.dtype, law.like.device): copy.deepcopy(law)}
 
     def at(self, x: Float[Tensor, "n d"]) -> Law:
         """The law where the points are."""
@@ -80,6 +81,10 @@ def _bounded(law: Law) -> bool:
             return bool((law.log_prob(torch.cat([x + away, x - away])) == -math.inf).any())
     except NotInvertible:
         return False
+    except InputError:
+        raise
+    except ValueError:  # what distributions of torch say of points outside
+        return True
 
 
 def _negative(sampled: SampledGradient) -> SampledGradient:

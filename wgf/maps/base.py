@@ -44,7 +44,10 @@ class Map(nn.Module, ABC):
     def inverse(
         self, y: Float[Tensor, "n d"], logdet: bool = False
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"] | None]:
-        """x with T(x) = y, and log|det ∇T⁻¹(y)| if asked; checked, and `NotInvertible` where it cannot be found."""
+        """x with T(x) = y, and log|det ∇T⁻¹(y)| if asked; checked, and `NotInvertible` where it cannot be found.
+
+        Where y needs a gradient they have theirs, in y and in the weights; where it needs none, they may have no graph.
+        """
 
     def reset(self, generator: torch.Generator) -> None:
         """Draw initial weights from `generator`; by default keep them. Afterwards a map should be the identity."""

@@ -47,6 +47,8 @@ def density(
     d = x.shape[1]
     if normal_scores and not standardise:
         raise InputError("normal_scores takes the place of standardise: give it, or standardise = false, not both")
+    if shrunk and not smoothing:
+        raise InputError("shrunk = true shrinks what smoothing has spread: give a smoothing above 0 as well")
     frame: Map = Standard.fit(x) if standardise else Standard(torch.zeros_like(x[0]), torch.ones_like(x[0]))
     if normal_scores:
         frame = NormalScores.fit(x)
