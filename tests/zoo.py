@@ -95,6 +95,7 @@ from wgf.maps import (
     Residual,
     Standard,
     UNet,
+    quantile_map,
 )
 from wgf.maps.integrate import RungeKutta, Scheme
 from wgf.pearson import PearsonII
@@ -216,6 +217,12 @@ MAPS = [
             doubles([-2, -0.1, 0.4, 3], [-1, 1, 2, 2.5]).to(dtype), doubles([-1, 0, 0.5, 2], [-3, -1, 2, 3]).to(dtype)
         ),
         identity=None,
+    ),
+    MapEntry(
+        "quantile_map",
+        lambda dtype: quantile_map(randn(40, 60, 2).to(dtype), randn(41, 200, 2).exp().to(dtype), knots=9),
+        identity=None,
+        tight=False,
     ),
     MapEntry("Logit", lambda dtype: Logit(3, -9.0, 8.0), identity=None),
     moving("OTFlow(1)", lambda: OTFlow(1, width=8, steps=4), identity=1e-6),

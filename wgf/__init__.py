@@ -49,6 +49,7 @@ from wgf.maps import (
     Residual,
     Standard,
     UNet,
+    quantile_map,
 )
 from wgf.observers import Metrics, Observer, ProgressBar
 from wgf.pearson import PearsonII
@@ -168,6 +169,7 @@ __all__ = [
     "Unknown",
     "Weights",
     "evolve",
+    "quantile_map",
     "reconstruction_error",
     "train_autoencoder",
 ]

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path as File
 
 from torch import Tensor
@@ -49,7 +49,10 @@ def judge(learning: Learning, path: Path, seed: int = 0) -> HeldOut:
 
     Raises: Incompatible for a path whose steps are no maps.
     """
-    model = learning.model(path)
+    try:
+        model = learning.model(path)
+    except NotInvertible:  # no samples to map it by: then as it is, with a note
+        return judge(replace(learning, mapped=0), path, seed)
     held = learning.held.to(model.like.device)
     frame = copy.deepcopy(learning.frame).to(held.device)
     plain = Pushforward(Gaussian.fit(frame(learning.train.to(held))), Inverse(frame))

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wgf import keys
 from wgf.functionals.base import Functional, Term, functional
 from wgf.law import Law, Pushforward
-from wgf.maps import Inverse, Map
+from wgf.maps import Inverse, Map, quantile_map
 
 if TYPE_CHECKING:
     from wgf.flow import Path
@@ -22,7 +23,8 @@ class Learning:
     """A flow from data to noise, and what it is learnt from: the model is the noise, carried back.
 
     Args: reference, the law π of the noise; frame, the map from the data's own units to the flow's; train (n, d) and
-    held (m, d), rows in their own units, the second never seen in training; names of the d columns.
+    held (m, d), rows in their own units, the second never seen in training; names of the d columns; mapped, samples of
+    the model by which `quantile_map` gives it the marginals of `train`, 0 for the model as it is.
     """
 
     reference: Law
@@ -30,18 +32,28 @@ class Learning:
     train: Float[Tensor, "n d"]
     held: Float[Tensor, "m d"]
     names: tuple[str, ...]
+    mapped: int = 0
 
     def model(self, path: "Path", since: int = 0) -> Law:
         """The law that `path` has learnt of the data, in their own units and in float64; with `since`, of what so many
         steps make of them, in those of the flow.
 
-        log p(x) = log π(T(x)) + log|det ∇T(x)|, T the frame and all steps. Raises: as `Path.inverse`.
+        log p(x) = log π(T(x)) + log|det ∇T(x)|, T the frame and all steps (and before them, where the model is mapped,
+        the inverse of its `quantile_map`). Raises: as `Path.inverse`, and mapped as `sample` and `quantile_map`.
         """
         learnt = path.inverse(self.reference, since).to(torch.float64)
         frame = copy.deepcopy(self.frame).to(
             learnt.like.device
         )  # in the units of the data, single precision loses digits
-        return learnt if since else Pushforward(learnt, Inverse(frame))
+        if since:
+            return learnt
+        model = Pushforward(learnt, Inverse(frame))
+        return self._mapped(model) if self.mapped else model
+
+    def _mapped(self, model: Law) -> Law:
+        """The same samples every time, so that a model scores as it did before."""
+        x = model.sample(self.mapped, keys.generator(0, device=model.like.device))
+        return Pushforward(model, quantile_map(x, self.train.to(x)))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from wgf.maps.logit import Logit
 from wgf.maps.neural_ode import Exact, FiniteDifference, Hutchinson, NeuralODE
 from wgf.maps.normal_scores import NormalScores
 from wgf.maps.potential import OTFlow, PotentialFlow
+from wgf.maps.quantile_map import quantile_map
 from wgf.maps.residual import Residual
 from wgf.maps.standard import Standard
 from wgf.maps.unet import UNet
@@ -43,4 +44,5 @@ __all__ = [
     "Static",
     "Transport",
     "UNet",
+    "quantile_map",
 ]

@@ -21,6 +21,7 @@ def density(
     normal_scores: bool = False,
     smoothing: float = 0.0,
     shrunk: bool = False,
+    mapped: int = 0,
 ) -> Problem:
     """The flow of KL(ρ‖N(0, I)) from the rows of a data set: after it, N(0, I) carried back is their learnt law.
 
@@ -33,7 +34,8 @@ def density(
     training rows to N(0, 1) in place of standardising (`NormalScores`): for skewed or heavy-tailed columns; smoothing,
     h ≥ 0, the bandwidth of noise that is added to what is trained on, in standard deviations of the rows
     (`SmoothedBootstrap`): for few rows, of which several times as many particles are then to be drawn; shrunk, by
-    √(1 + h²), so that their covariance stays.
+    √(1 + h²), so that their covariance stays; mapped, samples of the model by whose quantiles it gets the marginals of
+    the training rows (`quantile_map`): 0 for none, or at least 100, and thousands are better.
     Raises: InputError for an argument outside these ranges, for constant or doubled columns and too few rows, and as
     `data.load`.
     """
@@ -49,6 +51,8 @@ def density(
         raise InputError("normal_scores takes the place of standardise: give it, or standardise = false, not both")
     if shrunk and not smoothing:
         raise InputError("shrunk = true shrinks what smoothing has spread: give a smoothing above 0 as well")
+    if mapped:
+        checks.at_least("mapped, if not 0,", mapped, 100)
     frame: Map = Standard.fit(x) if standardise else Standard(torch.zeros_like(x[0]), torch.ones_like(x[0]))
     if normal_scores:
         frame = NormalScores.fit(x)
@@ -58,5 +62,5 @@ def density(
         SmoothedBootstrap(y, smoothing, shrunk) if checks.not_negative("smoothing", smoothing) else Empirical(y),
         checks.positive("horizon", horizon),
         title=f"Density of {type(data).__name__}, {len(x):,} rows in dimension {d}",
-        learning=Learning(Gaussian.standard(d, dtype=torch.float64), frame, x, held.X.double(), table.names),
+        learning=Learning(Gaussian.standard(d, dtype=torch.float64), frame, x, held.X.double(), table.names, mapped),
     )
