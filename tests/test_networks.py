@@ -31,6 +31,18 @@ def test_an_activation_knows_its_derivative(activation):
     torch.testing.assert_close(slope, autodiff.gradient(lambda h: activation.value(h)[:, 0], h), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slopes_of_tanh_have_their_digits_where_it_is_flat(dtype):
+    """1 − tanh² of a rounded tanh would have none from |h| = 9 on in float32."""
+    h = torch.linspace(-20, 20, 401, dtype=torch.float64)[:, None].to(dtype)
+    one, zero = torch.ones(1, 1, dtype=dtype), torch.zeros(1, dtype=dtype)
+    value, slope, bend = Tanh().slopes(h, one, zero)
+    exact, error = h.double().cosh().pow(-2), 4 * torch.finfo(dtype).eps
+    torch.testing.assert_close(slope.double(), exact, rtol=error, atol=0)
+    torch.testing.assert_close(value.double(), h.double().tanh(), rtol=0, atol=error)
+    torch.testing.assert_close(bend.double(), -2 * h.double().tanh() * exact, rtol=2 * error, atol=error * 0.1)
+
+
 @every_activation
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_tangents_and_divergence_are_those_of_autograd(activation, depth):
