@@ -23,7 +23,7 @@ FLOORS = (  # of wgf, from the ground up: each may import itself and those befor
     {"maps"},  # above functionals: an explicit move is made of a first variation
     {"steppers"},
     {"methods"},
-    {"observers", "problem"},
+    {"observers", "problem", "scoring"},
     {"flow"},
 )
 FILES = {

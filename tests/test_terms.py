@@ -349,7 +349,7 @@ def test_a_factor_that_is_no_finite_real_number_is_refused(factor):
         _ = Entropy() * factor
 
 
-@pytest.mark.parametrize("other", [3, None, "Entropy", zoo.bumpy], ids=repr)
+@pytest.mark.parametrize("other", [3, None, "Entropy", zoo.bumpy], ids=["3", "None", "Entropy", "a function"])
 def test_what_is_no_functional_is_refused(other):
     with pytest.raises(InputError, match=f"got {type(other).__name__}"):
         functional(other)

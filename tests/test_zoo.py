@@ -85,7 +85,7 @@ def test_every_problem_of_the_command_line_is_in_the_zoo():
         assert getattr(importlib.import_module(module), function).__name__ == listed[name].split(":")[1]
 
 
-@pytest.mark.parametrize("entry", zoo.PROBLEMS, ids=lambda entry: f"{entry.name}-{entry.arguments}")
+@pytest.mark.parametrize("entry", zoo.PROBLEMS, ids=lambda entry: f"{entry.name}-{'-'.join(entry.arguments)}")
 def test_a_problem_is_ready_to_flow(entry):
     problem = entry()
     x = problem.initial.sample(20, zoo.torch.Generator().manual_seed(0))

@@ -51,8 +51,9 @@ def judge(learning: Learning, path: Path, seed: int = 0) -> HeldOut:
     """
     try:
         model = learning.model(path)
-    except NotInvertible:  # no samples to map it by: then as it is, with a note
-        return judge(replace(learning, mapped=0), path, seed)
+    except NotInvertible as error:  # no samples to map it by: as it is
+        bare = judge(replace(learning, mapped=0), path, seed)
+        return replace(bare, note=f"its quantiles could not be mapped, and this is the flow without: {error}")
     held = learning.held.to(model.like.device)
     frame = copy.deepcopy(learning.frame).to(held.device)
     plain = Pushforward(Gaussian.fit(frame(learning.train.to(held))), Inverse(frame))

@@ -10,12 +10,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wgf import keys
+from wgf.errors import NotInvertible
 from wgf.functionals.base import Functional, Term, functional
 from wgf.law import Law, Pushforward
 from wgf.maps import Inverse, Map, quantile_map
+from wgf.scoring import halved
 
 if TYPE_CHECKING:
     from wgf.flow import Path
+
+
+DOUBLINGS = 3
+"""How often the steps of a model that cannot be sampled are doubled, to find what its quantiles are mapped by."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,16 @@ class Learning:
         return self._mapped(model) if self.mapped else model
 
     def _mapped(self, model: Law) -> Law:
-        """The same samples every time, so that a model scores as it did before."""
-        x = model.sample(self.mapped, keys.generator(0, device=model.like.device))
-        return Pushforward(model, quantile_map(x, self.train.to(x)))
+        """By the same samples every time, which nobody else draws, in finer steps where they take those."""
+        finer, left = model, DOUBLINGS
+        while True:
+            try:
+                x = finer.sample(self.mapped, keys.generator(0, 3, device=model.like.device))
+                return Pushforward(model, quantile_map(x, self.train.to(x)))
+            except NotInvertible:
+                if left == 0:
+                    raise
+            finer, left = halved(finer), left - 1
 
 
 @dataclass(frozen=True)

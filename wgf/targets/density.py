@@ -8,6 +8,7 @@ from wgf.errors import InputError
 from wgf.functionals import Entropy, Potential, Quadratic
 from wgf.law import Empirical, Gaussian
 from wgf.maps import Map, NormalScores, Standard
+from wgf.maps.quantile_map import check_continuous
 from wgf.problem import Learning, Problem
 from wgf.smoothed_bootstrap import SmoothedBootstrap
 
@@ -35,7 +36,7 @@ def density(
     h ≥ 0, the bandwidth of noise that is added to what is trained on, in standard deviations of the rows
     (`SmoothedBootstrap`): for few rows, of which several times as many particles are then to be drawn; shrunk, by
     √(1 + h²), so that their covariance stays; mapped, samples of the model by whose quantiles it gets the marginals of
-    the training rows (`quantile_map`): 0 for none, or at least 100, and thousands are better.
+    the training rows (`quantile_map`): 0 for none, or at least 100, and thousands are better; columns continuous.
     Raises: InputError for an argument outside these ranges, for constant or doubled columns and too few rows, and as
     `data.load`.
     """
@@ -51,8 +52,9 @@ def density(
         raise InputError("normal_scores takes the place of standardise: give it, or standardise = false, not both")
     if shrunk and not smoothing:
         raise InputError("shrunk = true shrinks what smoothing has spread: give a smoothing above 0 as well")
-    if mapped:
+    if checks.at_least("mapped", mapped, 0):
         checks.at_least("mapped, if not 0,", mapped, 100)
+        check_continuous(x)
     frame: Map = Standard.fit(x) if standardise else Standard(torch.zeros_like(x[0]), torch.ones_like(x[0]))
     if normal_scores:
         frame = NormalScores.fit(x)
