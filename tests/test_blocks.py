@@ -106,7 +106,8 @@ def test_spreads_do_not_count_noise_nor_units():
     held = torch.randn(100, 43, generator=keys.generator(0)).double()
     one = dict.fromkeys(miniboone.VIEWS, 1e-3)
     kernels = dict.fromkeys(miniboone.VIEWS, Gaussian(1.0))
-    judge = miniboone.Judge(held, Score(100, 38.0, 1.0, 1.3, 0.0), kernels, one, one)
+    plain = Score(100, 38.0, 1.0, 1.3, 0.0)
+    judge = miniboone.Judge(held, plain, plain, kernels, one, one)
     assert judge.spread("all 43", [-2e-4, 5e-4, 1e-3]) == 1.0
     assert judge.spread("all 43", [-2e-4, 3e-3]) == pytest.approx(3.0)
     assert judge.gained([28.0, 33.0]) == pytest.approx(2.0)
