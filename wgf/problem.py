@@ -10,11 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wgf import keys
-from wgf.errors import NotInvertible
 from wgf.functionals.base import Functional, Term, functional
 from wgf.law import Law, Pushforward
 from wgf.maps import Inverse, Map, quantile_map
-from wgf.scoring import halved
+from wgf.scoring import in_finer_steps
 
 if TYPE_CHECKING:
     from wgf.flow import Path
@@ -48,25 +47,20 @@ class Learning:
         the inverse of its `quantile_map`). Raises: as `Path.inverse`, and mapped as `sample` and `quantile_map`.
         """
         learnt = path.inverse(self.reference, since).to(torch.float64)
-        frame = copy.deepcopy(self.frame).to(
-            learnt.like.device
-        )  # in the units of the data, single precision loses digits
         if since:
             return learnt
+        frame = copy.deepcopy(self.frame).to(learnt.like.device)  # in the data's units, single precision loses digits
         model = Pushforward(learnt, Inverse(frame))
         return self._mapped(model) if self.mapped else model
 
     def _mapped(self, model: Law) -> Law:
         """By the same samples every time, which nobody else draws, in finer steps where they take those."""
-        finer, left = model, DOUBLINGS
-        while True:
-            try:
-                x = finer.sample(self.mapped, keys.generator(0, 3, device=model.like.device))
-                return Pushforward(model, quantile_map(x, self.train.to(x)))
-            except NotInvertible:
-                if left == 0:
-                    raise
-            finer, left = halved(finer), left - 1
+
+        def draw(law: Law) -> Float[Tensor, "n d"]:
+            return law.sample(self.mapped, keys.generator(0, 3, device=law.like.device))
+
+        _, x, _ = in_finer_steps(model, draw, DOUBLINGS)
+        return Pushforward(model, quantile_map(x, self.train.to(x)))
 
 
 @dataclass(frozen=True)

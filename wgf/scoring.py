@@ -2,15 +2,20 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from wgf import checks
+from wgf.errors import NotInvertible
 from wgf.law import Law, Pushforward
 from wgf.maps import Dynamic
+
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -61,3 +66,19 @@ def halved(law: Law) -> Law:
     for motion in motions:
         motion.multiply(2)
     return Pushforward(base, map, law.folded)
+
+
+def in_finer_steps(law: Law, draw: Callable[[Law], Drawn], doublings: int) -> tuple[Law, Drawn, int]:
+    """What is drawn of a law whose motions take twice as many steps while rows cannot be carried back, the law in those
+    steps, and how often they were doubled.
+
+    Raises: NotInvertible where they cannot after so many doublings either.
+    """
+    done = 0
+    while True:
+        try:
+            return law, draw(law), done
+        except NotInvertible:
+            if done == doublings:
+                raise
+        law, done = halved(law), done + 1

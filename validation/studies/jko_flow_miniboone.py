@@ -36,8 +36,8 @@ KEPT = 300
 
 SMOOTHING = 0.35
 """Standard deviations of the noise that training rows get: flows of so many weights know the rows by heart otherwise.
-0.35 is by MMD² of bare flows on another split. Shrunk noise of 0.6 with 600 iterations comes out as near behind
-`quantile_map`, and is worth a nat and a half less likelihood."""
+0.35 is by MMD² of bare flows on another split. Shrunk noise of 0.6 with 600 iterations brings flows behind
+`quantile_map` no nearer, and costs a nat and a half of likelihood."""
 
 VIEWS: dict[str, Sequence[int]] = {"all 43": range(43), "(16, 17)": (16, 17), "(28, 29)": (28, 29)}
 """What MMD² is taken of: everything, and two planes, their coordinates counted from zero."""
@@ -170,8 +170,10 @@ def fit(problem: Problem, alpha: float, steps: int, budget: Budget, judge: Judge
     start = problem.initial.to(torch.float32)
     path = evolve(problem.F, stepper(problem, steps, budget), start, [alpha] * steps, seed=0)
     law, drawn, taken = carried_back(learning.model(path).to(torch.float64), partial(_drawn, judge), EVALUATION)
-    samples, bare, mmd2 = judge.held[:0], dict.fromkeys(VIEWS, math.inf), dict.fromkeys(VIEWS, math.inf)
-    if drawn is not None:
+    if drawn is None:
+        samples, bare = judge.held[:0], dict.fromkeys(VIEWS, math.inf)
+        mmd2 = bare
+    else:
         samples, others = drawn
         bare, map = judge.mmd2(samples), quantile_map(others, learning.train)
         law, samples = Pushforward(law, map), map(samples)
@@ -193,7 +195,10 @@ def _checks(fits: list[Fit], judge: Judge) -> tuple[Check, ...]:
     spreads = {view: judge.spread(view, [one.mmd2[view] for one in fits]) for view in VIEWS}
     return (
         at_most(NAME, f"{said} of the NLL gained on a Gaussian", gained, TWICE),
-        *(at_most(NAME, f"{said} of MMD² (floored at its noise), {view}", spreads[view], TWICE) for view in VIEWS),
+        *(
+            at_most(NAME, f"{said} of MMD² behind quantile_map (floored at its noise), {view}", spreads[view], TWICE)
+            for view in VIEWS
+        ),
     )
 
 
